@@ -1,0 +1,52 @@
+"""Build the book into _build/html, with every warning an error.
+
+Executed notebooks are cached by their code cells only, so a changed helper module would leave old
+outputs in place. Here the cache is dropped whenever the package or the stored results changed.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+
+
+def inputs_digest() -> str:
+    """Hash of all that notebooks read besides their own cells."""
+    digest = hashlib.sha256(sys.version.encode())
+    files = [*ROOT.glob("toscore/*.py"), *ROOT.glob("results/*/*/*.*"), ROOT / "requirements.lock"]
+    for path in sorted(files):
+        digest.update(str(path.relative_to(ROOT)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--force", action="store_true", help="execute every notebook anew")
+    force = parser.parse_args().force
+
+    stamp = BUILD / ".inputs"
+    digest = inputs_digest()
+    if force or not stamp.exists() or stamp.read_text() != digest:
+        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
+    # --all: Sphinx repeats a warning only for pages it reads again, and a build that failed on
+    # one must not pass the second time
+    command = ["build", str(ROOT), "--path-output", str(ROOT), "--all", "-W", "--keep-going"]
+    launch = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    # notebooks run with this very Python, whatever else is on the PATH
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = os.environ | {"TQDM_DISABLE": "1", "PATH": path}
+    done = subprocess.run([sys.executable, "-c", launch, *command], env=environment, cwd=ROOT)
+    if done.returncode == 0:
+        stamp.write_text(digest)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

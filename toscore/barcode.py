@@ -1,0 +1,414 @@
+"""The barcode of minima: one segment from each local minimum up to its pass.
+
+Everything here is one idea. Take some minima with their values and, for some pairs of them, the
+height of a pass. Join the pairs from the lowest pass up; whenever two groups meet, the group whose
+lowest minimum is higher stops there (the *elder rule*), and that ends its segment. A function on
+the vertices of a graph or on a grid is reduced to that case first, so both papers' barcodes come
+out of the same twenty lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
+
+__all__ = ["Barcode", "barcode_of_graph", "barcode_of_grid", "barcode_of_minima"]
+
+SCORES = ("mean", "max", "sum", "count")
+
+
+@dataclass(frozen=True)
+class Barcode:
+    """Segments of the local minima of a function, one row a minimum.
+
+    Rows are in the order of the minima they came from: row i is minimum i for
+    :func:`barcode_of_minima`, and rows follow the vertex numbers for graphs and grids.
+
+    Attributes
+    ----------
+    birth, death : float64 arrays (n,)
+        Value of the minimum, and value of the pass that ends its segment; ``inf`` for the lowest
+        minimum of each connected part.
+    minimum : int64 array (n,)
+        Number of the minimum, or of the vertex (flat index on a grid).
+    saddle : int64 array (n,)
+        Where the segment ends: the row of ``pairs``, the row of ``edges``, or the flat index of
+        the grid point. -1 where death is infinite.
+    parent : int64 array (n,)
+        Row of the older minimum whose component takes this one over; -1 where death is infinite.
+
+    References
+    ----------
+    Barannikov 1994, "The framed Morse complex and its invariants"; arXiv:1912.00043, section 2.
+    """
+
+    birth: np.ndarray
+    death: np.ndarray
+    minimum: np.ndarray
+    saddle: np.ndarray
+    parent: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.birth)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Length of every segment, float64 (n,): the obstruction at each minimum."""
+        return self.death - self.birth
+
+    @property
+    def lowest(self) -> int:
+        """Row of the global minimum: the lowest birth, the first among equals."""
+        return int(np.argmin(self.birth))
+
+    @property
+    def unmerged(self) -> np.ndarray:
+        """Rows that no given pass joins to a lower minimum, apart from the lowest; int64 (k,)."""
+        rows = np.flatnonzero(np.isinf(self.death))
+        return rows[rows != self.lowest]
+
+    def to_score(self, kind: str = "mean", tol: float = 0.0) -> float:
+        """TO-score: a summary of the finite segments' lengths.
+
+        Parameters
+        ----------
+        kind : {"mean", "max", "sum", "count"}
+            The headline is ``"mean"``. ``"max"`` is twice the bottleneck distance to the barcode
+            with no finite segment, ``"sum"`` the 1-Wasserstein distance to it (times 2 for the
+            sup-norm, times sqrt(2) for the Euclidean ground metric), ``"count"`` the number of
+            segments longer than ``tol``.
+        tol : float
+            Only for ``"count"``, in units of the function.
+
+        Returns
+        -------
+        float
+            0.0 where there is no finite segment: nothing obstructs.
+
+        Raises
+        ------
+        ValueError
+            Unknown ``kind``; or some minima were never joined to a lower one, so that their
+            obstruction is unknown and any summary would hide it.
+        """
+        if kind not in SCORES:
+            raise ValueError(f"unknown TO-score {kind!r}: choose one of {', '.join(SCORES)}")
+        if len(self.unmerged):
+            raise ValueError(
+                f"minima {self.minimum[self.unmerged].tolist()} are joined to no lower minimum by "
+                "the given passes, so the TO-score is undefined: add passes that connect them"
+            )
+        finite = self.lengths[np.isfinite(self.death)]
+        if kind == "count":
+            return float(np.count_nonzero(finite > tol))
+        return float(getattr(np, kind)(finite)) if len(finite) else 0.0
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table, one row a minimum: minimum, birth, death, length, saddle, parent."""
+        return pd.DataFrame(
+            {
+                "minimum": self.minimum,
+                "birth": self.birth,
+                "death": self.death,
+                "length": self.lengths,
+                "saddle": self.saddle,
+                "parent": self.parent,
+            }
+        )
+
+    def diagram(self) -> np.ndarray:
+        """Finite (birth, death) points, float64 (k, 2), as persim and GUDHI want them."""
+        finite = np.isfinite(self.death)
+        return np.column_stack([self.birth[finite], self.death[finite]])
+
+    def merge_tree(self) -> pd.DataFrame:
+        """Merges from the lowest pass up: height, younger and older row, saddle, size after it.
+
+        ``size`` counts the minima of the component once the merge is done.
+        """
+        rows = np.flatnonzero(np.isfinite(self.death))
+        # among equal heights the youngest merges first, so nothing merges into what is gone
+        rows = rows[np.lexsort((-rows, -self.birth[rows], self.death[rows]))]
+        size = np.ones(len(self), dtype=np.int64)
+        sizes = np.empty(len(rows), dtype=np.int64)
+        for k, row in enumerate(rows):
+            size[self.parent[row]] += size[row]
+            sizes[k] = size[self.parent[row]]
+        return pd.DataFrame(
+            {
+                "height": self.death[rows],
+                "younger": rows,
+                "older": self.parent[rows],
+                "saddle": self.saddle[rows],
+                "size": sizes,
+            }
+        )
+
+    def plot(self, ax=None, **kwargs):
+        """Draw the segments on a matplotlib Axes and return it; see :func:`toscore.plots.barcode`."""
+        from toscore import plots
+
+        return plots.barcode(self, ax=ax, **kwargs)
+
+
+def _finite_vector(x, name: str) -> np.ndarray:
+    """x as a finite float64 vector that keeps the order of its values, or a clear error."""
+    if hasattr(x, "detach"):  # a torch tensor, on whatever device
+        x = x.detach().cpu().numpy()
+    x = np.asarray(x)
+    if x.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, got shape {x.shape}")
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got dtype {x.dtype}")
+    y = x.astype(np.float64)
+    if not np.isfinite(y).all():
+        i = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise ValueError(f"{name}[{i}] is {x[i]}: every value must be finite (as float64)")
+    return y
+
+
+def _pair_array(pairs, n: int, name: str) -> np.ndarray:
+    """pairs as an int64 (m, 2) array of numbers from 0 to n - 1, or a clear error."""
+    if hasattr(pairs, "detach"):
+        pairs = pairs.detach().cpu().numpy()
+    pairs = np.asarray(pairs)
+    if pairs.size == 0:
+        return np.empty((0, 2), dtype=np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2:
+        raise ValueError(f"{name} must have shape (m, 2), got {pairs.shape}")
+    if pairs.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got dtype {pairs.dtype}")
+    bad = np.flatnonzero(((pairs < 0) | (pairs >= n)).any(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{name}[{bad[0]}] = {pairs[bad[0]].tolist()} is out of range: numbers go from 0 to "
+            f"{n - 1}, as there are {n} values"
+        )
+    return pairs.astype(np.int64)
+
+
+def barcode_of_minima(losses, pairs, saddles) -> Barcode:
+    """Barcode of minima from the heights of the passes between them.
+
+    A minimum spanning tree of the passes is read with the elder rule: from the lowest pass up,
+    each joins two components, and the one with the higher lowest minimum ends there. Equal minima
+    are ordered by their number (the first counts as older), equal passes by their row.
+
+    Parameters
+    ----------
+    losses : float (n,)
+        Value of the function at each minimum.
+    pairs : int (m, 2)
+        The two minima each pass connects. Pairs may be missing, doubled (the lower pass counts)
+        or loops (ignored). Missing ones can leave minima unmerged: see ``Barcode.unmerged``.
+    saddles : float (m,)
+        Height of each pass, e.g. the highest value along the best known path.
+
+    Returns
+    -------
+    Barcode
+        n rows in the order of ``losses``; ``saddle`` is the row of ``pairs``.
+
+    Raises
+    ------
+    ValueError
+        No minima, values that are not finite, pairs out of range, or a pass below one of the
+        minima it connects (by more than rounding): no path can have such a maximum.
+
+    References
+    ----------
+    arXiv:2012.15834, section 2 (segments as least passes to a lower minimum).
+    """
+    losses = _finite_vector(losses, "losses")
+    if not len(losses):
+        raise ValueError("there are no minima: losses is empty")
+    pairs = _pair_array(pairs, len(losses), "pairs")
+    saddles = _finite_vector(saddles, "saddles")
+    if len(saddles) != len(pairs):
+        raise ValueError(f"{len(pairs)} pairs but {len(saddles)} saddles: give one height a pair")
+    floor = losses[pairs].max(axis=1, initial=-np.inf)
+    slack = 1e-6 * np.maximum(1.0, np.abs(floor))  # float32 losses re-evaluated along a path
+    low = np.flatnonzero(saddles < floor - slack)
+    if len(low):
+        k = low[0]
+        raise ValueError(
+            f"saddles[{k}] = {saddles[k]:g} lies below the higher of the minima it connects, "
+            f"{pairs[k].tolist()} at {floor[k]:g}: the maximum of a path is never below its ends"
+        )
+    return _elder_rule(losses, pairs, np.maximum(saddles, floor))
+
+
+def _elder_rule(births: np.ndarray, pairs: np.ndarray, heights: np.ndarray) -> Barcode:
+    """The core: minimum spanning tree of the passes, read from the lowest pass up."""
+    n = len(births)
+    age = np.empty(n, dtype=np.int64)  # 0 = oldest: lowest value, then lowest number
+    age[np.argsort(births, kind="stable")] = np.arange(n)
+    death = np.full(n, np.inf)
+    saddle = np.full(n, -1, dtype=np.int64)
+    parent = np.full(n, -1, dtype=np.int64)
+
+    # eldest[r] is the oldest minimum of the component with union-find root r
+    root = list(range(n))
+    eldest = list(range(n))
+    ages = age.tolist()
+
+    def find(i):
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    for k in _spanning_passes(n, pairs, heights):
+        a, b = find(pairs[k, 0]), find(pairs[k, 1])
+        old, young = eldest[a], eldest[b]
+        if ages[old] > ages[young]:
+            old, young = young, old
+        death[young], saddle[young], parent[young] = heights[k], k, old
+        root[b] = a
+        eldest[a] = old
+    return Barcode(births, death, np.arange(n), saddle, parent)
+
+
+def _spanning_passes(n: int, pairs: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Rows of the passes in the minimum spanning forest, by rising height, then row."""
+    order = np.argsort(heights, kind="stable")
+    order = order[pairs[order, 0] != pairs[order, 1]]  # loops join nothing
+    if not len(order):
+        return order
+    low, high = pairs[order].min(axis=1), pairs[order].max(axis=1)
+    # np.unique keeps the first, that is the lowest, of doubled pairs
+    _, first = np.unique(low * n + high, return_index=True)
+    # ranks instead of heights: scipy reads a zero weight as "no edge", and sums doubled entries
+    rank = (first + 1).astype(np.float64)
+    graph = coo_array((rank, (low[first], high[first])), shape=(n, n)).tocsr()
+    tree = minimum_spanning_tree(graph)
+    return order[np.sort(tree.data).astype(np.int64) - 1]
+
+
+def barcode_of_graph(values, edges) -> Barcode:
+    """Degree-0 barcode of a function sampled on the vertices of a graph.
+
+    An edge appears at the larger value of its two ends (the lower-star filtration). Every vertex
+    first slides to its lowest neighbour until it reaches a local minimum; then only the edges
+    between different basins matter, and :func:`barcode_of_minima` does the rest.
+
+    Values at sampled points miss both the minima and the passes of the function they were taken
+    from, so this barcode approximates its barcode and bounds it from neither side.
+
+    Parameters
+    ----------
+    values : real (n,)
+        Finite values; any integer or floating dtype.
+    edges : int (m, 2)
+        Loops and doubled edges are harmless; isolated vertices live for ever.
+
+    Returns
+    -------
+    Barcode
+        One row a local minimum, in the order of the vertices. A plateau of equal, connected
+        vertices is one minimum, represented by its lowest-numbered vertex. Segments of length
+        zero are left out. ``saddle`` is the row of ``edges``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Empty, non-finite or complex values, edges out of range, wrong shapes.
+
+    References
+    ----------
+    arXiv:1912.00043, section 3 and algorithm 1.
+    """
+    values = _finite_vector(values, "values")
+    if not len(values):
+        raise ValueError("there are no vertices: values is empty")
+    return _lower_star(values, _pair_array(edges, len(values), "edges"))
+
+
+def _lower_star(values: np.ndarray, edges: np.ndarray) -> Barcode:
+    n = len(values)
+    rank = np.empty(n, dtype=np.int64)  # a strict order: by value, then by number
+    rank[np.argsort(values, kind="stable")] = np.arange(n)
+    lowest = rank.copy()
+    np.minimum.at(lowest, edges[:, 0], rank[edges[:, 1]])
+    np.minimum.at(lowest, edges[:, 1], rank[edges[:, 0]])
+    vertex = np.argsort(rank)
+    basin = vertex[lowest]
+    while True:  # pointer jumping: the number of rounds is the log of the longest descent
+        further = basin[basin]
+        if np.array_equal(further, basin):
+            break
+        basin = further
+
+    minima = np.flatnonzero(basin == np.arange(n))
+    number = np.empty(n, dtype=np.int64)
+    number[minima] = np.arange(len(minima))
+    basins = number[basin[edges]]
+    crossing = np.flatnonzero(basins[:, 0] != basins[:, 1])
+    heights = values[edges[crossing]].max(axis=1, initial=-np.inf)
+    code = _elder_rule(values[minima], basins[crossing], heights)
+
+    # Segments of length zero are further corners of one plateau. None of them is the parent of a
+    # row that stays: it ends at its own birth, before any longer segment that could end in it.
+    keep = np.flatnonzero(code.lengths > 0)
+    row = np.full(len(code), -1, dtype=np.int64)
+    row[keep] = np.arange(len(keep))
+    joined = code.parent[keep] >= 0
+    saddle, parent = code.saddle[keep], code.parent[keep]
+    saddle[joined] = crossing[saddle[joined]]
+    parent[joined] = row[parent[joined]]
+    return Barcode(code.birth[keep], code.death[keep], minima[keep], saddle, parent)
+
+
+def barcode_of_grid(values) -> Barcode:
+    """Degree-0 barcode of a function sampled on an n-dimensional grid.
+
+    Two grid points are neighbours when every coordinate differs by at most one (the full
+    neighbourhood, 3^n - 1 points).
+
+    Parameters
+    ----------
+    values : real, n-dimensional array
+
+    Returns
+    -------
+    Barcode
+        ``minimum`` and ``saddle`` are flat indices (C order, see ``numpy.unravel_index``); the
+        saddle is the grid point at which the two components meet.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An empty or 0-dimensional array, or values that are not finite real numbers.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    values = np.asarray(values)
+    if values.ndim == 0:
+        raise ValueError("values must be an array with at least one axis, got a single number")
+    if not values.size:
+        raise ValueError(f"there are no grid points: values has shape {values.shape}")
+    flat = _finite_vector(values.ravel(), "values.ravel()")
+    edges = _grid_edges(values.shape)
+    code = _lower_star(flat, edges)
+    ends = edges[code.saddle] if len(edges) else np.zeros((len(code), 2), dtype=np.int64)
+    top = np.take_along_axis(ends, flat[ends].argmax(axis=1)[:, None], axis=1)[:, 0]
+    saddle = np.where(code.saddle >= 0, top, -1)
+    return Barcode(code.birth, code.death, code.minimum, saddle, code.parent)
+
+
+def _grid_edges(shape: tuple[int, ...]) -> np.ndarray:
+    """All pairs of neighbouring grid points as flat indices, int64 (m, 2)."""
+    index = np.arange(np.prod(shape), dtype=np.int64).reshape(shape)
+    edges = []
+    for step in product((-1, 0, 1), repeat=len(shape)):
+        if step <= (0,) * len(shape):  # each pair once, and no point with itself
+            continue
+        here = tuple(slice(max(0, -s), d - max(0, s)) for s, d in zip(step, shape, strict=True))
+        there = tuple(slice(max(0, s), d - max(0, -s)) for s, d in zip(step, shape, strict=True))
+        edges.append(np.stack([index[here].ravel(), index[there].ravel()], axis=1))
+    return np.concatenate(edges)

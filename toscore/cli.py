@@ -1,0 +1,121 @@
+"""The command line: ``toscore list``, ``run``, ``data check``, ``data export``, ``barcode``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets.")
+app.add_typer(data_app, name="data")
+
+Root = Annotated[Path | None, typer.Option(help="folder of the data sets [default: $TOSCORE_DATA]")]
+
+
+@app.command("list")
+def list_experiments() -> None:
+    """Every experiment and profile, whether its result is stored, and what it cost."""
+    from toscore.experiment import states
+
+    table = states()
+    table["cost"] = [f"{s / 60:.1f} min" if s == s and s is not None else "" for s in table.seconds]
+    print(table.drop(columns="seconds").to_string(index=False))
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="see `toscore list`")],
+    profile: Annotated[str, typer.Option(help="smoke, laptop or gpu", envvar="TOSCORE_PROFILE")] = (
+        "laptop"
+    ),
+    fresh: Annotated[
+        bool, typer.Option("--fresh/--resume", help="start over, or go on where a run stopped")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+    data: Root = None,
+) -> None:
+    """Run an experiment, or what is left of it, and store its result."""
+    from toscore import experiment
+
+    result = experiment.run(name, profile, fresh=fresh, workers=workers, data_root=data)
+    print(result.provenance())
+    print(result.scores().pivot_table(index=["width", "depth"], values="score").to_string())
+
+
+@app.command()
+def barcode(
+    losses: Annotated[Path, typer.Argument(help="CSV with a column 'loss', one row a minimum")],
+    passes: Annotated[
+        Path | None, typer.Option(help="CSV with columns i, j, saddle, one row a pass")
+    ] = None,
+) -> None:
+    """Barcode of plain numbers: minima and the passes between them, counted from 0.
+
+    Without --passes, the losses are read as a function sampled along a line, in order: neighbours
+    are connected, and the barcode is that of its local minima.
+    """
+    from toscore.barcode import barcode_of_graph, barcode_of_minima
+
+    values = _column(losses, ["loss"])["loss"]
+    if passes is None:
+        n = np.arange(len(values) - 1)
+        code = barcode_of_graph(values, np.column_stack([n, n + 1]))
+    else:
+        table = _column(passes, ["i", "j", "saddle"])
+        code = barcode_of_minima(values, table[["i", "j"]], table["saddle"])
+    print(code.to_frame().to_csv(index=False), end="")
+    if len(code.unmerged):
+        print(
+            f"joined to no lower minimum: {code.minimum[code.unmerged].tolist()}", file=sys.stderr
+        )
+    else:
+        print(f"TO-score (mean): {code.to_score():.6g}", file=sys.stderr)
+
+
+@data_app.command("check")
+def data_check(root: Root = None) -> None:
+    """Which data sets are found, where, and whether they are whole."""
+    from toscore.data import check_data
+
+    for record in check_data(root):
+        if record["fault"]:
+            print(f"{record['name']:14} NO   {record['fault']}")
+        else:
+            counts = f"{record['n_train']} train / {record['n_test']} test"
+            print(f"{record['name']:14} yes  {counts}, in {record['where']}; {record['source']}")
+
+
+@data_app.command("export")
+def data_export(
+    name: str,
+    out: Annotated[Path, typer.Option(help="folder, or file NAME.npz, to write")] = Path("."),
+    root: Root = None,
+    download: Annotated[bool, typer.Option("--download", help="fetch it if it is missing")] = False,
+) -> None:
+    """Write NAME.npz, the offline archive for class rooms and machines without internet."""
+    from toscore.data import export_data
+
+    print(export_data(name, out, root=root, download=download))
+
+
+def _column(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The named columns of a CSV file, or an error that says which are there."""
+    table = pd.read_csv(path)
+    missing = [c for c in columns if c not in table]
+    if missing:
+        raise ValueError(f"{path} has columns {list(table)}, but needs {columns}")
+    return table[columns]
+
+
+def main() -> None:
+    """Run the command line; a fault the user can act on is one line, not a traceback."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError, FloatingPointError) as fault:
+        print(f"toscore: {fault}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,494 @@
+"""Named, resumable experiments whose results are stored and can be made again with one command.
+
+An experiment trains minima and refines passes for every width, depth and seed. Its work is cut
+into units; each writes one part file when it is done, atomically, so a killed run repeats nothing
+that was finished. When all are there the parts become tidy tables and a manifest:
+
+    results/<name>/<profile>/manifest.json   settings, seeds, versions, data, hardware, seconds
+                             minima.csv      one row a minimum
+                             passes.csv      one row a pair of minima
+                             segments.csv    one row a segment of a barcode
+                             profiles.npz    the loss along every path
+                             parts/          the finished units (kept out of git)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from functools import lru_cache
+from itertools import combinations, product
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from toscore import models
+from toscore.barcode import Barcode, barcode_of_minima
+from toscore.data import load_data
+from toscore.landscape import Landscape
+from toscore.minima import find_minima
+from toscore.paths import connect
+
+__all__ = ["EXPERIMENTS", "MissingResult", "Result", "Settings", "load_or_run", "run"]
+
+PROFILES = ("smoke", "laptop", "gpu")
+CELL = ["width", "depth", "seed"]  # what tells one barcode of an experiment from another
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the numbers of an experiment, and nothing else."""
+
+    dataset: str
+    n_train: int | None
+    n_test: int | None
+    family: str
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    seeds: tuple[int, ...]
+    n_minima: int
+    activation: str = "gelu"
+    weight_decay: float = 1e-3
+    minima: dict = field(default_factory=dict)  # further settings of find_minima
+    paths: dict = field(default_factory=dict)  # further settings of connect
+    device: str = "cpu"
+    pairs_a_unit: int = 1  # pairs refined side by side
+
+    def digest(self) -> str:
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+_FC = Settings(
+    dataset="mnist",
+    n_train=2000,
+    n_test=2000,
+    family="mlp",
+    widths=(4, 8, 16, 32),
+    depths=(1,),
+    seeds=(0, 1),
+    n_minima=5,
+)
+
+EXPERIMENTS: dict[str, dict[str, Settings]] = {
+    "fc-mnist": {
+        "smoke": replace(
+            _FC,
+            dataset="digits",
+            n_train=200,
+            n_test=100,
+            widths=(2, 4),
+            n_minima=3,
+            minima={"steps": 50, "max_evaluations": 200},
+            paths={"steps": 40},
+        ),
+        "laptop": _FC,
+        "gpu": replace(
+            _FC,
+            n_train=None,
+            n_test=None,
+            widths=(4, 8, 16, 32, 64, 128),
+            depths=(1, 2, 3),
+            seeds=(0, 1, 2),
+            n_minima=8,
+            device="cuda",
+            pairs_a_unit=28,
+        ),
+    },
+}
+
+
+class MissingResult(FileNotFoundError):
+    """No complete stored result; the message holds the command that makes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A stored experiment: raw losses, from which barcodes and scores are recomputed."""
+
+    name: str
+    profile: str
+    manifest: dict
+    minima: pd.DataFrame
+    passes: pd.DataFrame
+    segments: pd.DataFrame
+    profile_t: np.ndarray
+    profiles: np.ndarray
+
+    def barcodes(self) -> dict[tuple[int, int, int], Barcode]:
+        """Barcode of every (width, depth, seed), computed from the losses and passes."""
+        return _barcodes(self.minima, self.passes)
+
+    def scores(self, kind: str = "mean") -> pd.DataFrame:
+        """TO-score of every barcode, one row each: width, depth, seed, score."""
+        rows = [(*cell, code.to_score(kind)) for cell, code in self.barcodes().items()]
+        return pd.DataFrame(rows, columns=[*CELL, "score"])
+
+    def provenance(self) -> str:
+        """What a figure drawn from this result has to say about where it comes from."""
+        m, s = self.manifest, self.manifest["settings"]
+        return (
+            f"{self.name}, profile {self.profile}: {s['dataset']} sample, "
+            f"{m['data']['n_train']} training and {m['data']['n_test']} test images, "
+            f"seeds {', '.join(map(str, s['seeds']))}; {m['hardware']}, "
+            f"torch {m['versions']['torch']}; {m['seconds'] / 60:.0f} minutes of computing, "
+            f"finished {m['finished'][:10]}."
+        )
+
+
+def run(
+    name: str,
+    profile: str | None = None,
+    *,
+    fresh: bool = False,
+    workers: int | None = None,
+    data_root=None,
+    results=None,
+    progress: bool = True,
+) -> Result:
+    """Run an experiment, or what is left of it, and return its stored result.
+
+    Parameters
+    ----------
+    name, profile : str
+        See ``toscore list``. The profile defaults to $TOSCORE_PROFILE, else "laptop".
+    fresh : bool
+        Start over; what was stored moves to a folder ``<profile>.old`` beside it.
+    workers : int, optional
+        Processes; by default one a core (one in all on a GPU). Each computes on one thread, so
+        the numbers do not depend on it.
+    data_root : path, optional
+        Where the data sets are; see :func:`toscore.load_data`.
+    results : path, optional
+        The results folder; defaults to $TOSCORE_RESULTS, else ``results/`` of the project.
+
+    Raises
+    ------
+    ValueError
+        Unknown name or profile; or parts stored under other settings, which are not mixed.
+    DataError
+        The data set is not there.
+    """
+    settings, folder = _find(name, profile, results)
+    profile = folder.name
+    if fresh and folder.exists():
+        _set_aside(folder)
+    stored = _read_manifest(folder)
+    if stored and stored["settings_digest"] != settings.digest():
+        raise ValueError(
+            f"{folder} holds results of {name} under other settings: keep them by checking out the "
+            f"code that made them, or start over with: toscore run {name} --profile {profile} "
+            "--fresh"
+        )
+    if stored and stored["finished"]:
+        return _load(name, profile, folder)
+
+    data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    manifest = stored or {
+        "name": name,
+        "profile": profile,
+        "settings": asdict(settings),
+        "settings_digest": settings.digest(),
+        "started": _now(),
+        "finished": None,
+    }
+    manifest |= {
+        "versions": _versions(),
+        "source_digest": _source_digest(),
+        "hardware": _hardware(settings.device),
+        "data": {
+            "name": data.name,
+            "checksum": data.checksum,
+            "n_train": len(data.x_train),
+            "n_test": len(data.x_test),
+            "source": data.source,
+        },
+    }
+    _write_manifest(folder, manifest)
+    if workers is None:
+        workers = 1 if settings.device == "cuda" else joblib.cpu_count()
+
+    cells = list(product(settings.widths, settings.depths, settings.seeds))
+    total = len(cells) * (
+        1 + -(-settings.n_minima * (settings.n_minima - 1) // 2 // settings.pairs_a_unit)
+    )
+    with tqdm(total=total, desc=f"{name} {profile}", disable=not progress) as bar:
+        _work(_train_unit, [(c,) for c in cells], settings, folder, data_root, workers, bar)
+        chunks = [(c, chunk) for c in cells for chunk in _pair_chunks(settings, folder, c)]
+        _work(_pass_unit, chunks, settings, folder, data_root, workers, bar)
+    _assemble(settings, folder, manifest, cells)
+    return _load(name, profile, folder)
+
+
+def load_or_run(name: str, profile: str | None = None, *, results=None) -> Result:
+    """The stored result of an experiment; only the smoke profile is run when it is missing.
+
+    Raises
+    ------
+    MissingResult
+        Nothing complete is stored for this profile. Another profile never takes its place.
+    """
+    _, folder = _find(name, profile, results)
+    profile = folder.name
+    manifest = _read_manifest(folder)
+    if manifest and manifest["finished"]:
+        return _load(name, profile, folder)
+    if profile == "smoke":
+        return run(name, profile, results=results, progress=False)
+    state = "is only partly computed" if manifest else "has not been computed"
+    raise MissingResult(
+        f"{name} {state} in profile {profile!r}. Make it with: toscore run {name} --profile "
+        f"{profile}"
+    )
+
+
+def states(results=None) -> pd.DataFrame:
+    """Every experiment and profile: done, partial, missing or stale, and the seconds it took."""
+    rows = []
+    for name, profiles in EXPERIMENTS.items():
+        for profile, settings in profiles.items():
+            manifest = _read_manifest(_find(name, profile, results)[1])
+            if not manifest:
+                state = "missing"
+            elif manifest["settings_digest"] != settings.digest():
+                state = "stale"
+            else:
+                state = "done" if manifest["finished"] else "partial"
+            seconds = manifest.get("seconds") if manifest else None
+            rows.append({"name": name, "profile": profile, "state": state, "seconds": seconds})
+    return pd.DataFrame(rows)
+
+
+# -- units of work ---------------------------------------------------------------------------------
+
+
+def _work(unit, items, settings, folder, data_root, workers, bar) -> None:
+    """Run the units that are not finished yet; ``bar`` counts all."""
+    left = [item for item in items if not _part(folder, *item).exists()]
+    bar.update(len(items) - len(left))
+    jobs = (joblib.delayed(unit)(settings, folder, data_root, *item) for item in left)
+    pool = joblib.Parallel(n_jobs=min(workers, max(1, len(left))), return_as="generator_unordered")
+    for _ in pool(jobs):
+        bar.update()
+
+
+def _part(folder: Path, cell, chunk=None) -> Path:
+    """Where a unit's result goes: the minima of a cell, or some of its passes."""
+    label = "-".join(f"{k[0]}{v}" for k, v in zip(CELL, cell, strict=True))
+    if chunk is None:
+        return folder / "parts" / f"minima-{label}.npz"
+    (i, j), rest = chunk[0], len(chunk) - 1
+    return folder / "parts" / f"passes-{label}-{i}-{j}+{rest}.npz"
+
+
+def _pair_chunks(settings, folder, cell) -> Iterator[list[tuple[int, int]]]:
+    with np.load(_part(folder, cell)) as part:
+        pairs = list(combinations(range(len(part["theta"])), 2))
+    for k in range(0, len(pairs), settings.pairs_a_unit):
+        yield pairs[k : k + settings.pairs_a_unit]
+
+
+@lru_cache(maxsize=2)
+def _data(dataset, n_train, n_test, data_root):
+    return load_data(dataset, data_root, n_train, n_test)
+
+
+def _landscape(settings, data_root, cell):
+    width, depth, _ = cell
+    data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
+    torch.set_num_threads(1)
+    family = getattr(models, settings.family)
+    model = family(
+        data.shape, data.n_classes, width=width, depth=depth, activation=settings.activation
+    )
+    landscape = Landscape(
+        model,
+        data.x_train,
+        data.y_train,
+        weight_decay=settings.weight_decay,
+        device=settings.device,
+    )
+    return landscape, data
+
+
+def _train_unit(settings, folder, data_root, cell) -> None:
+    landscape, data = _landscape(settings, data_root, cell)
+    found = find_minima(
+        landscape,
+        settings.n_minima,
+        cell[2],
+        held_out=(data.x_test, data.y_test),
+        progress=False,
+        **settings.minima,
+    )
+    columns = {k: v.to_numpy() for k, v in found.to_frame().items()}
+    _write_npz(
+        _part(folder, cell), theta=found.theta.cpu().numpy(), seconds=found.seconds, **columns
+    )
+
+
+def _pass_unit(settings, folder, data_root, cell, chunk) -> None:
+    landscape, _ = _landscape(settings, data_root, cell)
+    with np.load(_part(folder, cell)) as part:
+        theta = torch.from_numpy(part["theta"])
+    passes = connect(landscape, theta, chunk, seed=cell[2], progress=False, **settings.paths)
+    columns = {k: v.to_numpy() for k, v in passes.to_frame().items()}
+    _write_npz(
+        _part(folder, cell, chunk),
+        profile_t=passes.profile_t,
+        profiles=passes.profiles.astype(np.float32),
+        seconds=passes.seconds,
+        **columns,
+    )
+
+
+def _assemble(settings, folder, manifest, cells) -> None:
+    """Tables and manifest from the finished parts."""
+    minima, passes, profiles, profile_t, units = [], [], [], None, {}
+    for cell in cells:
+        keys = dict(zip(CELL, cell, strict=True))
+        with np.load(_part(folder, cell)) as part:
+            table = {k: part[k] for k in part.files if k not in ("theta", "seconds")}
+            minima.append(pd.DataFrame(keys | {"minimum": np.arange(len(part["theta"]))} | table))
+            units[_part(folder, cell).stem] = round(float(part["seconds"]), 2)
+        for chunk in _pair_chunks(settings, folder, cell):
+            with np.load(_part(folder, cell, chunk)) as part:
+                skip = ("profile_t", "profiles", "seconds")
+                passes.append(
+                    pd.DataFrame(keys | {k: part[k] for k in part.files if k not in skip})
+                )
+                profile_t = part["profile_t"]
+                profiles.append(part["profiles"])
+                units[_part(folder, cell, chunk).stem] = round(float(part["seconds"]), 2)
+    minima, passes = pd.concat(minima, ignore_index=True), pd.concat(passes, ignore_index=True)
+    segments = []
+    for cell, code in _barcodes(minima, passes).items():
+        keys = dict(zip(CELL, cell, strict=True))
+        segments.append(pd.DataFrame(keys | dict(code.to_frame().items())))
+    _write_csv(folder / "minima.csv", minima)
+    _write_csv(folder / "passes.csv", passes)
+    _write_csv(folder / "segments.csv", pd.concat(segments, ignore_index=True))
+    _write_npz(folder / "profiles.npz", profile_t=profile_t, profiles=np.concatenate(profiles))
+    manifest |= {"finished": _now(), "seconds": round(sum(units.values()), 1), "parts": units}
+    _write_manifest(folder, manifest)
+
+
+def _barcodes(minima: pd.DataFrame, passes: pd.DataFrame) -> dict:
+    groups = dict(list(passes.groupby(CELL)))
+    barcodes = {}
+    for cell, rows in minima.groupby(CELL):
+        joined = groups.get(cell, passes.iloc[:0])
+        rows = rows.sort_values("minimum")
+        barcodes[cell] = barcode_of_minima(rows.loss, joined[["i", "j"]], joined.saddle)
+    return barcodes
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+def _find(name, profile, results) -> tuple[Settings, Path]:
+    profile = profile or os.environ.get("TOSCORE_PROFILE") or "laptop"
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}: choose one of {', '.join(EXPERIMENTS)}")
+    if profile not in EXPERIMENTS[name]:
+        raise ValueError(
+            f"unknown profile {profile!r}: choose one of {', '.join(EXPERIMENTS[name])}"
+        )
+    root = results or os.environ.get("TOSCORE_RESULTS")
+    if root is None:
+        project = Path(__file__).resolve().parent.parent
+        root = project / "results" if (project / "pyproject.toml").exists() else "results"
+    return EXPERIMENTS[name][profile], Path(root).expanduser().resolve() / name / profile
+
+
+def _load(name, profile, folder) -> Result:
+    tables = {k: pd.read_csv(folder / f"{k}.csv") for k in ("minima", "passes", "segments")}
+    with np.load(folder / "profiles.npz") as stored:
+        curves = {k: stored[k] for k in ("profile_t", "profiles")}
+    return Result(name, profile, _read_manifest(folder), **tables, **curves)
+
+
+def _set_aside(folder: Path) -> None:
+    old = folder.with_name(folder.name + ".old")
+    k = 1
+    while old.exists():
+        k += 1
+        old = folder.with_name(f"{folder.name}.old{k}")
+    folder.rename(old)
+
+
+def _read_manifest(folder: Path) -> dict | None:
+    path = folder / "manifest.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _write_manifest(folder: Path, manifest: dict) -> None:
+    _write(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode())
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    _write(path, table.to_csv(index=False).encode())
+
+
+def _write_npz(path: Path, **arrays) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    _write(path, buffer.getvalue())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All or nothing: a reader, or a run after a power cut, sees the old file or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    import toscore  # here, not above: the package imports this module
+
+    versions = {k: importlib.metadata.version(k) for k in ("torch", "numpy", "scipy", "pandas")}
+    return {"python": platform.python_version(), "toscore": toscore.__version__} | versions
+
+
+def _source_digest() -> str:
+    """Hash of the modules that decide numbers; figures and the command line do not."""
+    digest = hashlib.sha256()
+    for module in ("barcode", "data", "experiment", "landscape", "minima", "models", "paths"):
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def _hardware(device: str) -> str:
+    """The processor's name and core count, or the GPU's name."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            x.split(":")[1].strip() for x in info.read_text().splitlines() if "model name" in x
+        ]
+        cpu = names[0] if names else cpu
+    return f"{cpu}, {joblib.cpu_count()} cores"

@@ -1,0 +1,413 @@
+"""A network, a loss and a training set as one deterministic function f on parameter vectors.
+
+f(theta) = mean loss over the whole training set + weight_decay / 2 * |theta|^2
+
+Points are flat vectors in the order of ``model.named_parameters()``; every method takes stacks of
+them, shape (..., D), and evaluates the stack side by side with ``torch.func.vmap``.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.nn.functional import cross_entropy
+
+__all__ = ["Landscape"]
+
+_PROBE = 8  # inputs used to try a model out before anything is computed with it
+
+
+class Landscape:
+    """The loss surface of a torch module on a fixed training set.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any module that maps a batch of inputs to outputs. It is copied and never touched.
+        Parameters with ``requires_grad=False`` stay fixed and are no coordinates of f.
+    inputs, targets : tensors (n, ...)
+        The training set; all of it enters f.
+    loss_fn : callable (outputs, targets) -> scalar tensor
+        The mean loss over a batch.
+    weight_decay : float >= 0
+        The factor of |theta|^2 / 2. Above zero, minima exist and are isolated up to symmetry.
+    device, dtype : optional
+        Default to the model's own. float32 or float64.
+    memory : int, optional
+        Bytes one evaluation may use for activations; larger stacks go through in chunks. Defaults
+        to 512 MiB on a CPU and to 40 % of the free memory on a GPU.
+    batched : bool, optional
+        Evaluate stacks with vmap (True) or one by one (False). By default vmap where the model
+        allows it.
+
+    Attributes
+    ----------
+    dim : int
+        Number of trainable parameters D.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Anything that would make f random, history-dependent or undefined: running batch-norm
+        statistics, dropout left on, complex, integer or half-precision parameters, inputs that are
+        not finite, labels out of range, a loss that is not a scalar. The message names the cure.
+    """
+
+    def __init__(
+        self,
+        model,
+        inputs,
+        targets,
+        loss_fn=cross_entropy,
+        weight_decay=1e-4,
+        device=None,
+        dtype=None,
+        memory=None,
+        batched=None,
+    ):
+        _refuse_unsuitable(model)
+        first = next(p for p in model.parameters() if p.requires_grad)
+        self.device = torch.device(device if device is not None else first.device)
+        self.dtype = dtype or first.dtype
+        if self.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"dtype must be torch.float32 or torch.float64, got {self.dtype}")
+        if not (math.isfinite(weight_decay) and weight_decay >= 0):
+            raise ValueError(f"weight_decay must be a finite number >= 0, got {weight_decay}")
+        self.weight_decay = float(weight_decay)
+        self.loss_fn = loss_fn
+
+        trainable = [(k, p) for k, p in model.named_parameters() if p.requires_grad]
+        self._names = [k for k, _ in trainable]
+        self._shapes = [p.shape for _, p in trainable]
+        self._sizes = [p.numel() for _, p in trainable]
+        self.dim = sum(self._sizes)
+        self._model = copy.deepcopy(model).to(self.device, self.dtype).requires_grad_(False)
+        self.inputs, self.targets = self._checked_data(inputs, targets)
+        self.start = torch.cat([p.detach().reshape(-1) for _, p in trainable])
+        self.start = self.start.to(self.device, self.dtype)
+        self._try_out(batched)
+        self._memory = memory or _free_memory(self.device)
+
+    def __repr__(self) -> str:
+        return (
+            f"Landscape({type(self._model).__name__}, dim={self.dim}, samples={len(self.inputs)}, "
+            f"weight_decay={self.weight_decay:g}, {self.dtype}, {self.device})"
+        )
+
+    # -- the function and its derivatives ---------------------------------------------------------
+
+    def loss(self, theta) -> torch.Tensor:
+        """f at each point: (..., D) -> (...), in the unit of ``loss_fn`` (nats by default)."""
+        points, shape = self._points(theta)
+        with torch.no_grad():
+            (values,) = self._mean_over_data(self._value_alone, points)
+        return values.reshape(shape)
+
+    def loss_and_grad(self, theta, batch=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """f and its gradient: (..., D) -> (...), (..., D).
+
+        Parameters
+        ----------
+        theta : (..., D)
+        batch : int64 tensor (b,) or (..., b), optional
+            Numbers of training samples to average over instead of all of them: one batch for the
+            whole stack, or one for each point. For optimisers only; f is the full mean.
+        """
+        points, shape = self._points(theta)
+        if batch is not None:
+            batch = torch.as_tensor(batch, device=self.device)
+            if batch.ndim > 1:
+                batch = batch.expand(*shape, batch.shape[-1]).reshape(len(points), -1)
+        gradients, values = self._mean_over_data(self._gradient, points, batch)
+        return values.reshape(shape), gradients.reshape(*shape, self.dim)
+
+    def hvp(self, theta, v) -> torch.Tensor:
+        """Hessian of f times v at each point: (..., D), (..., D) -> (..., D)."""
+        points, shape = self._points(theta)
+        vectors, v_shape = self._points(v, "v")
+        full = torch.broadcast_shapes((*shape, self.dim), (*v_shape, self.dim))
+        points = points.reshape(*shape, self.dim).expand(full).reshape(-1, self.dim)
+        vectors = vectors.reshape(*v_shape, self.dim).expand(full).reshape(-1, self.dim)
+        pairs = torch.cat([points, vectors], dim=1)
+        return self._mean_over_data(self._hessian_product, pairs)[0].reshape(full)
+
+    def error(self, theta, inputs=None, targets=None) -> torch.Tensor:
+        """Share of misclassified samples in [0, 1] at each point: (..., D) -> (...).
+
+        On the training set, or on ``inputs`` (m, ...) with integer labels ``targets`` (m,).
+        """
+        points, shape = self._points(theta)
+        if (inputs is None) != (targets is None):
+            raise ValueError("give both inputs and targets, or neither for the training set")
+        if inputs is not None:
+            inputs, targets = self._checked_data(inputs, targets)
+        else:
+            inputs, targets = self.inputs, self.targets
+        if targets.ndim != 1 or targets.dtype.is_floating_point:
+            raise TypeError("the error rate is defined for one integer label a sample")
+
+        def wrong(point, x, y):
+            return ((self._outputs(point, x).argmax(dim=1) != y).to(self.dtype).mean(),)
+
+        with torch.no_grad():
+            (values,) = self._mean_over_data(wrong, points, data=(inputs, targets))
+        return values.reshape(shape)
+
+    def sample(self, n: int, seed: int = 0) -> torch.Tensor:
+        """n starting points, (n, D): fresh initialisations of the model.
+
+        Point i depends on (seed, i) alone, so a longer sample begins with the shorter one. Every
+        module with a ``reset_parameters`` method is reset by it; a parameter that no such module
+        owns is redrawn from a normal distribution with the given tensor's mean and deviation.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        return torch.stack([self._initialise(seed, i) for i in range(n)])
+
+    def module(self, theta) -> nn.Module:
+        """A copy of the model with the parameters of one point, theta (D,)."""
+        points, _ = self._points(theta)
+        if len(points) != 1:
+            raise ValueError(f"theta must be one point, got {len(points)}")
+        module = copy.deepcopy(self._model)
+        module.load_state_dict({**module.state_dict(), **self._unflatten(points[0])})
+        return module
+
+    # -- how it is evaluated ----------------------------------------------------------------------
+
+    def _points(self, theta, name: str = "theta") -> tuple[torch.Tensor, torch.Size]:
+        """theta as a stack (s, D) on the landscape's device, and the shape before D."""
+        theta = torch.as_tensor(theta, device=self.device, dtype=self.dtype)
+        if theta.shape[-1:] != (self.dim,) or not theta.numel():
+            raise ValueError(
+                f"{name} must have shape (..., {self.dim}), as the model has {self.dim} trainable "
+                f"parameters, and hold at least one point; got {tuple(theta.shape)}"
+            )
+        return theta.detach().reshape(-1, self.dim), theta.shape[:-1]
+
+    def _unflatten(self, point) -> dict[str, torch.Tensor]:
+        parts = point.split(self._sizes)
+        return {k: v.view(s) for k, v, s in zip(self._names, parts, self._shapes, strict=True)}
+
+    def _outputs(self, point, x):
+        return functional_call(self._model, self._unflatten(point), (x,))
+
+    def _value(self, point, x, y):
+        decay = 0.5 * self.weight_decay * (point * point).sum()
+        return self.loss_fn(self._outputs(point, x), y) + decay
+
+    # vmapped over points; each returns a tuple of means over the samples it is given
+
+    def _value_alone(self, point, x, y):
+        return (self._value(point, x, y),)
+
+    def _gradient(self, point, x, y):
+        return grad_and_value(self._value)(point, x, y)
+
+    def _hessian_product(self, pair, x, y):
+        point, v = pair.split(self.dim)
+        # reverse over reverse: needs no forward-mode rule, which many layers lack
+        return (grad(lambda p: grad(self._value)(p, x, y) @ v)(point),)
+
+    def _mean_over_data(self, function, points, batch=None, data=None):
+        """``function(point, x, y)`` at every point, averaged over chunks of the data.
+
+        The weight decay inside ``function`` is the same in every chunk, so its mean is right too.
+        """
+        x, y = data or (self.inputs, self.targets)
+        if batch is not None:
+            x, y = x[batch], y[batch]
+        own = batch is not None and batch.ndim > 1  # each point has its own samples
+        axis = 1 if own else 0
+        n = y.shape[axis]
+        size = max(1, min(n, self._memory // self._bytes_an_input)) if self._splits else n
+        stack = max(1, self._memory // (self._bytes_an_input * size))
+        totals = None
+        for i in range(0, n, size):
+            count = min(size, n - i)
+            chunk = x.narrow(axis, i, count), y.narrow(axis, i, count)
+            means = self._over_stack(function, points, *chunk, own, stack)
+            means = [(count / n) * m for m in means]
+            totals = (
+                means if totals is None else [a + b for a, b in zip(totals, means, strict=True)]
+            )
+        return totals
+
+    def _over_stack(self, function, points, x, y, own, stack):
+        if self.batched:
+            dims = (0, 0, 0) if own else (0, None, None)
+            return vmap(function, dims, randomness="error", chunk_size=stack)(points, x, y)
+        rows = [function(p, x[i] if own else x, y[i] if own else y) for i, p in enumerate(points)]
+        return [torch.stack(column) for column in zip(*rows, strict=True)]
+
+    # -- set-up -----------------------------------------------------------------------------------
+
+    def _checked_data(self, inputs, targets):
+        inputs, targets = torch.as_tensor(inputs), torch.as_tensor(targets)
+        if not len(inputs) or len(inputs) != len(targets):
+            raise ValueError(
+                f"{len(inputs)} inputs and {len(targets)} targets: give as many of both, at least 1"
+            )
+        for name, x in (("inputs", inputs), ("targets", targets)):
+            if x.dtype.is_floating_point and not torch.isfinite(x).all():
+                bad = int((~torch.isfinite(x)).sum())
+                raise ValueError(f"{bad} entries of {name} are not finite: clean the data first")
+        if inputs.dtype.is_floating_point:
+            inputs = inputs.to(self.dtype)
+        if targets.dtype.is_floating_point:
+            targets = targets.to(self.dtype)
+        return inputs.to(self.device), targets.to(self.device)
+
+    def _try_out(self, batched):
+        """Run the model on a few inputs, to find out what it is like before it is relied on."""
+        x, y = self.inputs[:_PROBE], self.targets[:_PROBE]
+        before = {k: b.clone() for k, b in self._model.named_buffers()}
+        kept = []
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            with torch.autograd.graph.saved_tensors_hooks(
+                lambda t: kept.append(t) or t, lambda t: t
+            ):
+                outputs = self._outputs(self.start.clone().requires_grad_(), x)
+            self._check_labels(outputs)
+            values = [self._value(self.start, x, y) for _ in range(2)]
+        for key, buffer in self._model.named_buffers():
+            if not torch.equal(buffer, before[key]):
+                raise ValueError(
+                    f"the model's forward pass changes its buffer {key!r}, so f would depend on "
+                    "what was evaluated before: freeze that buffer or replace the layer"
+                )
+        if values[0].ndim:
+            raise ValueError(
+                f"loss_fn must return one number, the mean over the batch; it returned shape "
+                f"{tuple(values[0].shape)}: use reduction='mean'"
+            )
+        if not torch.equal(values[0], values[1]) and not values[0].isnan():
+            raise ValueError(
+                f"two evaluations at the same point gave {values[0]:.8g} and {values[1]:.8g}: the "
+                "model or loss is random. Switch off what draws numbers (model.eval(), "
+                "training=False)"
+            )
+        saved = sum(t.numel() * t.element_size() for t in kept) / len(x)
+        self._bytes_an_input = max(1, int(2 * saved))  # and as much again for the gradients
+        self._splits = self._is_a_mean_over_samples(x, y)
+        self.batched = self._vmaps(x, y) if batched is None else bool(batched)
+
+    def _check_labels(self, outputs):
+        if self.loss_fn is not cross_entropy or self.targets.dtype.is_floating_point:
+            return
+        if outputs.ndim < 2:
+            raise ValueError(
+                f"cross_entropy needs outputs (batch, classes), the model gave "
+                f"{tuple(outputs.shape)} for {_PROBE} inputs"
+            )
+        if self.targets.dtype != torch.int64:
+            raise TypeError(f"labels must be int64 for cross_entropy, got {self.targets.dtype}")
+        low, high = int(self.targets.min()), int(self.targets.max())
+        if low < 0 or high >= outputs.shape[1]:
+            raise ValueError(
+                f"labels go from {low} to {high}, but the model has {outputs.shape[1]} outputs: "
+                f"labels must be 0 to {outputs.shape[1] - 1}"
+            )
+
+    def _is_a_mean_over_samples(self, x, y) -> bool:
+        """Whether f may be computed in chunks of data; batch statistics, say, forbid it."""
+        half = len(x) // 2
+        if half < 2:
+            return False
+        with torch.no_grad():
+            whole = self._value(self.start, x, y)
+            a = self._value(self.start, x[:half], y[:half])
+            b = self._value(self.start, x[half:], y[half:])
+        mean = (half * a + (len(x) - half) * b) / len(x)
+        return bool((whole - mean).abs() <= 1e-5 * whole.abs().clamp(min=1.0))
+
+    def _vmaps(self, x, y) -> bool:
+        points = torch.stack([self.start, self.start])
+        always = torch.is_warn_always_enabled()
+        torch.set_warn_always(True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                vmap(self._gradient, (0, None, None), randomness="error")(points, x, y)
+        except (RuntimeError, Warning):
+            # torch has no batching rule for some layer, or warns that it falls back to a slow one
+            return False
+        finally:
+            torch.set_warn_always(always)
+        return True
+
+    def _initialise(self, seed: int, i: int) -> torch.Tensor:
+        module = copy.deepcopy(self._model).cpu()
+        owner = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(seed, i))
+            for m in reversed(list(module.modules())):  # children before the modules they are in
+                reset = getattr(m, "reset_parameters", None) or getattr(
+                    m, "_reset_parameters", None
+                )
+                if callable(reset):
+                    reset()
+                    owner.update({id(p): m for p in m.parameters()})
+            for p in module.parameters():
+                if id(p) not in owner:
+                    deviation = p.std(correction=0) if p.numel() else 0.0
+                    p.copy_(p.mean() + deviation * torch.randn_like(p))
+        state = dict(module.named_parameters())
+        start = torch.cat([state[k].reshape(-1) for k in self._names])
+        return start.to(self.device, self.dtype)
+
+
+def _mix(seed: int, i: int) -> int:
+    """A 63-bit seed for item i of a run with this seed; neighbouring pairs give unrelated ones."""
+    if seed < 0:
+        raise ValueError(f"seed must be an integer >= 0, got {seed}")
+    high, low = np.random.SeedSequence([seed, i]).generate_state(2)
+    return (int(high) << 31) ^ int(low)
+
+
+def _free_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(0.4 * torch.cuda.mem_get_info(device)[0])
+    return 512 * 2**20
+
+
+def _refuse_unsuitable(model) -> None:
+    """Raise for models that are no deterministic function of their parameters."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("the model has no trainable parameters (requires_grad=True)")
+    for name, p in model.named_parameters():
+        if isinstance(p, nn.parameter.UninitializedParameter):
+            raise ValueError(
+                f"parameter {name!r} has no shape yet (a lazy layer): run the model once on a "
+                "batch, then pass it"
+            )
+        if p.dtype not in (torch.float32, torch.float64):
+            cure = {
+                True: "split it into a real and an imaginary part (torch.view_as_real)",
+                False: "make it a buffer, or convert the model with model.float()",
+            }[p.is_complex()]
+            raise TypeError(f"parameter {name!r} has dtype {p.dtype}, not a real number: {cure}")
+    for name, m in model.named_modules():
+        kind = type(m).__name__
+        if getattr(m, "running_mean", None) is not None:
+            raise ValueError(
+                f"layer {name!r} ({kind}) keeps running statistics: the loss would depend on what "
+                "was evaluated before. Replace it by torch.nn.GroupNorm (torchvision models: "
+                "norm_layer=lambda c: torch.nn.GroupNorm(8, c)), or build it with "
+                "track_running_stats=False, which uses the statistics of the full training set"
+            )
+        rate = getattr(m, "p", None) if isinstance(m, nn.modules.dropout._DropoutNd) else None
+        rate = m.dropout if isinstance(m, (nn.RNNBase, nn.MultiheadAttention)) else rate
+        if m.training and rate:
+            raise ValueError(
+                f"layer {name!r} ({kind}) drops out with probability {rate}: the loss would be "
+                "random. Call model.eval() first, or build the model without dropout"
+            )

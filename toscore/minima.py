@@ -1,0 +1,244 @@
+"""Several minima of a landscape, found side by side from seeded starting points."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.optimize import Bounds, minimize
+from tqdm import tqdm
+
+__all__ = ["Minima", "find_minima"]
+
+
+@dataclass(frozen=True, eq=False)
+class Minima:
+    """Minima of one landscape, in the order of their starting points.
+
+    Attributes
+    ----------
+    theta : tensor (N, D)
+        The points, on the landscape's device and in its dtype.
+    loss, grad_norm : float64 arrays (N,)
+        Value of f and Euclidean norm of its gradient there.
+    stationary : bool array (N,)
+        ``grad_norm <= grad_tol``. Where it is False the point is only a place where the budget
+        ran out, and its birth an upper bound.
+    grad_tol : float
+    train_error, test_error : float64 arrays (N,) or None
+        Misclassified shares, where the landscape has labels and held-out data were given.
+    start : int64 array (N,)
+        Number of the starting point each came from; others ended in a minimum already listed.
+    evaluations : int64 array (N,)
+        Gradients of the full f spent on each in the second stage.
+    seconds : float
+    """
+
+    theta: torch.Tensor
+    loss: np.ndarray
+    grad_norm: np.ndarray
+    stationary: np.ndarray
+    grad_tol: float
+    train_error: np.ndarray | None
+    test_error: np.ndarray | None
+    start: np.ndarray
+    evaluations: np.ndarray
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table, one row a minimum (without the points themselves)."""
+        names = ["start", "loss", "grad_norm", "stationary", "train_error", "test_error"]
+        columns = {k: getattr(self, k) for k in [*names, "evaluations"]}
+        return pd.DataFrame({k: v for k, v in columns.items() if v is not None})
+
+
+def find_minima(
+    landscape,
+    n: int,
+    seed: int = 0,
+    *,
+    steps: int | None = None,
+    lr: float = 0.01,
+    batch_size: int | None = None,
+    max_evaluations: int = 5000,
+    grad_tol: float | None = None,
+    same: float = 1e-3,
+    held_out=None,
+    progress: bool = True,
+) -> Minima:
+    """Minima reached from n starting points.
+
+    First Adam with a cosine-annealed step trains all n side by side; then L-BFGS takes each down
+    to a gradient norm of ``grad_tol``, or as far as ``max_evaluations`` allow.
+
+    Parameters
+    ----------
+    landscape : Landscape or Surface
+    n, seed : int
+        Number of starts, and the seed they and their mini-batches depend on. Start i depends on
+        (seed, i) alone.
+    steps : int, optional
+        Steps of Adam; by default 400 on a network and 0 on an analytic surface.
+    lr : float
+        Largest step size of Adam.
+    batch_size : int, optional
+        Samples per Adam step, drawn for each start on its own; by default all.
+    max_evaluations : int
+        Budget of the L-BFGS stage for each start, in gradients of f.
+    grad_tol : float, optional
+        Gradient norm at which a point counts as stationary: 1e-4 in float32, 1e-6 in float64.
+    same : float
+        Two ends within ``same * (1 + |theta|)`` of each other, and level within 1e-3 of their
+        loss, are one minimum, kept once (the lower end).
+    held_out : (inputs, targets), optional
+        Held-out data for ``test_error``.
+    progress : bool
+        Show progress bars (also silenced by the environment variable TQDM_DISABLE=1).
+
+    Returns
+    -------
+    Minima
+        At most n of them. The same seed gives the same minima on the same machine and thread
+        count; elsewhere rounding differs and training amplifies it, so that single minima may.
+
+    Raises
+    ------
+    ValueError
+        Counts, step sizes or tolerances out of range.
+    FloatingPointError
+        Training reached a loss that is not finite; the message names the start and the cure.
+    """
+    data = hasattr(landscape, "inputs")
+    steps = (400 if data else 0) if steps is None else steps
+    grad_tol = (
+        (1e-4 if landscape.dtype == torch.float32 else 1e-6) if grad_tol is None else grad_tol
+    )
+    for name, value, least in (
+        ("n", n, 1),
+        ("steps", steps, 0),
+        ("max_evaluations", max_evaluations, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    for name, value in (("lr", lr), ("grad_tol", grad_tol)):
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+    if batch_size is not None and not (data and 1 <= batch_size <= len(landscape.inputs)):
+        size = len(landscape.inputs) if data else "no"
+        raise ValueError(f"batch_size is {batch_size}, but the landscape has {size} samples")
+
+    began = time.perf_counter()
+    theta = landscape.sample(n, seed)
+    theta = _adam(landscape, theta, seed, steps, lr, batch_size, progress)
+    ends = []
+    for i in tqdm(range(n), desc="L-BFGS", disable=not progress):
+        ends.append(_lbfgs(landscape, theta[i], max_evaluations, grad_tol))
+    theta = torch.stack([e[0] for e in ends])
+    evaluations = np.array([e[1] for e in ends], dtype=np.int64)
+
+    values, gradients = landscape.loss_and_grad(theta)
+    for i in np.flatnonzero(~torch.isfinite(values).cpu().numpy()):
+        raise FloatingPointError(
+            f"training from start {i} (seed {seed}) reached the loss {float(values[i])}: lower lr "
+            f"(now {lr}) or check the inputs' scale"
+        )
+    loss = values.cpu().double().numpy()
+    start = _distinct(theta, loss, same)
+    theta, loss = theta[start], loss[start]
+    grad_norm = gradients[start].double().norm(dim=1).cpu().numpy()
+    labelled = data and landscape.targets.ndim == 1 and not landscape.targets.is_floating_point()
+    return Minima(
+        theta=theta,
+        loss=loss,
+        grad_norm=grad_norm,
+        stationary=grad_norm <= grad_tol,
+        grad_tol=grad_tol,
+        train_error=landscape.error(theta).cpu().double().numpy() if labelled else None,
+        test_error=landscape.error(theta, *held_out).cpu().double().numpy() if held_out else None,
+        start=start,
+        evaluations=evaluations[start],
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tensor:
+    """Adam on the whole stack (n, D) at once; it acts on each number alone, so on each start."""
+    if not steps:
+        return theta
+    theta = theta.clone()
+    optimiser = torch.optim.Adam([theta], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    draws = [np.random.default_rng([seed, i, 1]) for i in range(len(theta))]
+    bar = tqdm(range(steps), desc="Adam", disable=not progress)
+    for _ in bar:
+        batch = None
+        if batch_size is not None:
+            size = len(landscape.inputs)
+            batch = np.array([d.choice(size, batch_size, replace=False) for d in draws])
+        values, theta.grad = landscape.loss_and_grad(theta, batch)
+        optimiser.step()
+        schedule.step()
+        bar.set_postfix_str(f"mean loss {float(values.mean()):.4g}", refresh=False)
+    return theta
+
+
+def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int]:
+    """scipy's L-BFGS-B from one point (D,): the end point and the gradients spent."""
+    count, norm = 0, np.inf
+    box = getattr(landscape, "box", None)
+    bounds = None if box is None else Bounds(*box.T.numpy())
+
+    def value_and_gradient(x):
+        nonlocal count, norm
+        count += 1
+        value, gradient = landscape.loss_and_grad(torch.from_numpy(x))
+        gradient = gradient.cpu().double().numpy()
+        norm = np.linalg.norm(gradient)
+        return float(value), gradient
+
+    def stop_when_stationary(intermediate_result):
+        if norm <= grad_tol:
+            raise StopIteration
+
+    start = point.cpu().double().numpy()
+    if not max_evaluations or not np.isfinite(start).all():
+        return point, 0
+    # ftol 0: the gradient decides, not the decrease, which float32 cannot resolve
+    options = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0}
+    while True:
+        before = count
+        end = minimize(
+            value_and_gradient,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            callback=stop_when_stationary,
+            options=options
+            | {"maxfun": max_evaluations - count, "maxiter": max_evaluations - count},
+        )
+        # a line search that fails on stale curvature gets a fresh start, unless it moved nowhere
+        stuck = np.array_equal(end.x, start) or count - before < 3
+        start = end.x
+        if norm <= grad_tol or count >= max_evaluations or stuck:
+            return torch.from_numpy(start).to(point), count
+
+
+def _distinct(theta: torch.Tensor, loss: np.ndarray, same: float) -> np.ndarray:
+    """Numbers of the ends that are different minima, the lower end of each; int64, rising."""
+    kept: list[int] = []
+    for i in np.argsort(loss, kind="stable"):
+        for j in kept:
+            distance = float((theta[i] - theta[j]).norm())
+            near = distance <= same * (1 + float(theta[j].norm()))
+            if near and loss[i] - loss[j] <= 1e-3 * max(1.0, abs(loss[j])):
+                break
+        else:
+            kept.append(int(i))
+    return np.sort(np.array(kept, dtype=np.int64))
