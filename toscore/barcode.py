@@ -150,7 +150,7 @@ class Barcode:
         )
 
     def plot(self, ax=None, **kwargs):
-        """Draw the segments on a matplotlib Axes and return it; see :func:`toscore.plots.barcode`."""
+        """Draw the segments on a matplotlib Axes and return it: :func:`toscore.plots.barcode`."""
         from toscore import plots
 
         return plots.barcode(self, ax=ax, **kwargs)

@@ -129,7 +129,7 @@ def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=Fa
     n_classes = _entry(name)[0]
     counts = {"train": n_train, "test": n_test}
     for what, n in counts.items():
-        if not (n is None or _is_whole(n) and n >= 1):
+        if not (n is None or (_is_whole(n) and n >= 1)):
             raise BadRequest(f"n_{what} must be a whole number above 0, or None, not {n!r}")
     if not (_is_whole(seed) and 0 <= seed < 2**32):
         raise BadRequest(f"seed must be a whole number from 0 to 2**32 - 1, not {seed!r}")
@@ -256,7 +256,7 @@ def _find(name, root, download):
     missing = [file for file in files if not (root / folder / file).is_file()]
     if not missing:
         return root
-    if not (download or download is not None and os.environ.get("TOSCORE_DOWNLOAD") == "1"):
+    if not (download or (download is not None and os.environ.get("TOSCORE_DOWNLOAD") == "1")):
         if len(missing) < len(files):
             raise MissingFiles(f"{name}: {root / folder} lacks {', '.join(missing)}. {cures}")
         raise DownloadNotAllowed(
@@ -343,7 +343,8 @@ def _read_digits():
 
 
 def _read_archive(path):
-    with np.load(path, allow_pickle=False) as archive:  # a bare .npy array has no `with`: an error
+    # opened here, since np.load leaves a file it can't read open; a bare .npy array has no `with`
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         missing = [key for key in ARRAYS if key not in archive.files]
         if missing:
             raise WrongArrays(
