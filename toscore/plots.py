@@ -1,0 +1,517 @@
+"""Drawing: each function takes the thing to draw and an Axes, and returns that Axes.
+
+Colours are seaborn's colour-blind safe palette. Interactive figures are plotly figures; plotly is
+imported only by the functions that make or show them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from hashlib import sha256
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.colors import to_rgba_array
+from scipy import ndimage
+
+from toscore.barcode import Barcode
+
+__all__ = [
+    "barcode",
+    "barcodes",
+    "colors",
+    "level_slider",
+    "merge_tree",
+    "panels",
+    "profiles",
+    "scores_by_width",
+    "show",
+    "straight_lines",
+    "use_style",
+]
+
+GREY = "#6e6e6e"
+
+
+def use_style() -> None:
+    """Set the look of all figures: colour-blind safe colours, and SVG when in IPython."""
+    sns.set_theme(style="ticks", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": "medium",
+            "figure.constrained_layout.use": True,
+            "figure.figsize": (7.0, 3.4),
+            "legend.frameon": False,
+            "svg.hashsalt": "toscore",  # the same figure gives the same file
+        }
+    )
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("svg")
+
+
+def colors(n: int) -> list[str]:
+    """n colours as hex strings, colour-blind safe; they repeat after ten."""
+    return sns.color_palette("colorblind", max(n, 1)).as_hex()[:n]
+
+
+def barcode(code: Barcode, ax=None, *, sort="birth", color=None, names=None, label=None):
+    """Draw a barcode: one horizontal segment a minimum; an arrow on those that never end.
+
+    Parameters
+    ----------
+    code : Barcode
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    sort : {"birth", "length"}
+        Lowest birth first from the bottom, or longest segment first.
+    color : matplotlib colour, or one for each row
+        Default: the first of the palette.
+    names : sequence of str, optional
+        Name of each row, for the vertical axis.
+    label : str, optional
+        Entry of the legend.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    if sort not in ("birth", "length"):
+        raise ValueError(f"sort must be 'birth' or 'length', got {sort!r}")
+    ax = plt.gca() if ax is None else ax
+    key = code.birth if sort == "birth" else -code.lengths
+    rows = np.argsort(key, kind="stable")
+    birth, death = code.birth[rows], code.death[rows]
+    shades = to_rgba_array(colors(1)[0] if color is None else color)
+    shades = np.broadcast_to(shades, (len(code), 4))[rows]
+
+    height = np.arange(len(rows))
+    infinite = np.isinf(death)
+    top = _top(code)
+    ax.hlines(height, birth, np.where(infinite, top, death), color=shades, lw=_width(code))
+    ax.scatter(birth, height, c=shades, s=5 * _width(code), zorder=3, label=label)
+    for y, shade in zip(height[infinite], shades[infinite], strict=True):
+        ax.plot(top, y, ">", color=shade, ms=2.5 * _width(code), clip_on=False)
+    ax.set_xlabel("value of $f$")
+    ax.set_ylabel("minimum")
+    if names is not None:
+        ax.set_yticks(height, [names[row] for row in rows])
+    else:
+        ax.set_yticks([])
+        ax.set_ylabel(f"minima, sorted by {sort}")
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    return ax
+
+
+def merge_tree(code: Barcode, ax=None, *, color=None, names=None):
+    """Draw the merge tree: a stem for each minimum, joined at its death to the stem of its elder.
+
+    Stems are ordered so that no two lines cross.
+
+    Parameters
+    ----------
+    code : Barcode
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    color : sequence of matplotlib colours, one for each row
+        Default: the palette.
+    names : sequence of str, optional
+        Name of each row, for the horizontal axis.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = plt.gca() if ax is None else ax
+    color = colors(len(code)) if color is None else color
+    place = _places(code)
+    top = _top(code)
+    for row, x in enumerate(place):
+        end = top if code.parent[row] < 0 else code.death[row]
+        ax.plot([x, x], [code.birth[row], end], color=color[row], lw=_width(code))
+        ax.plot(x, code.birth[row], "o", color=color[row], ms=5)
+        if code.parent[row] < 0:
+            ax.plot(x, top, "^", color=color[row], ms=8, clip_on=False)
+        else:
+            ax.plot([x, place[code.parent[row]]], [end, end], ":", color=GREY, lw=1.5, zorder=0)
+    ax.set_ylabel("value of $f$")
+    ax.set_xlabel("minimum")
+    ax.set_xlim(-0.7, len(code) - 0.3)
+    ax.set_xticks(place if names is not None else [], names)
+    return ax
+
+
+def _top(code: Barcode) -> float:
+    """Where to end what never ends: a little above the highest finite value."""
+    finite = np.concatenate([code.birth, code.death[np.isfinite(code.death)]])
+    span = np.ptp(finite)
+    return float(finite.max() + (0.12 * span if span > 0 else 1.0))
+
+
+def _width(code: Barcode) -> float:
+    """Width of a segment's line, in points: thinner where there are many."""
+    return float(np.clip(60 / max(len(code), 1), 0.8, 4))
+
+
+def _places(code: Barcode) -> np.ndarray:
+    """Position of each row's stem such that no line of the merge tree crosses another.
+
+    The later a child ends, the further right of its parent it stands: what its connection passes
+    over has ended before.
+    """
+    children = [[] for _ in range(len(code))]
+    for row in np.lexsort((-np.arange(len(code)), -code.birth, code.death))[::-1]:
+        if code.parent[row] >= 0:
+            children[code.parent[row]].append(row)
+    stack = list(np.flatnonzero(code.parent < 0)[::-1])
+    place = np.empty(len(code), dtype=np.int64)
+    for k in range(len(code)):
+        row = stack.pop()
+        place[row] = k
+        stack.extend(children[row])  # latest death first, so the earliest is placed next
+    return place
+
+
+def panels(n: int, **kwargs):
+    """The figure and a list of n Axes: one row up to three, else two rows."""
+    rows = 1 if n < 4 else 2
+    columns = -(-n // rows)
+    size = (3.6 * columns, 2.7 * rows)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **kwargs)
+    for unused in axes.flat[n:]:
+        unused.remove()
+    return fig, list(axes.flat[:n])
+
+
+def barcodes(codes: dict, ax=None):
+    """Several barcodes in one Axes, sorted by birth, one colour for each key of ``codes``."""
+    ax = plt.gca() if ax is None else ax
+    shades = colors(len(codes))
+    fields = ("birth", "death", "minimum", "saddle", "parent")
+    together = Barcode(*(np.concatenate([getattr(c, k) for c in codes.values()]) for k in fields))
+    owner = np.repeat(shades, [len(c) for c in codes.values()])
+    barcode(together, ax=ax, color=owner)
+    for name, shade in zip(codes, shades, strict=True):
+        ax.plot([], [], color=shade, lw=_width(together), label=name)
+    return ax
+
+
+def profiles(paths, landscape=None, minima=None, ax=None):
+    """Loss along every path; with a landscape and its minima, along the straight lines too.
+
+    Parameters
+    ----------
+    paths : Paths
+    landscape, minima : Landscape and Minima, optional
+        Those that the paths were made from.
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    """
+    ax = plt.gca() if ax is None else ax
+    shade, mark = colors(2)
+    if landscape is not None:
+        lines = straight_lines(landscape, minima, paths.pairs)
+        ax.plot(np.linspace(0, 1, lines.shape[1]), lines.T, color="0.75", lw=0.8)
+        ax.plot([], [], color="0.75", label="straight line")
+    ax.plot(paths.profile_t, paths.profiles.T, color=shade, lw=1)
+    ax.plot([], [], color=shade, label="trained path")
+    ax.plot(paths.t, paths.saddle, "o", color=mark, ms=3.5, label="highest point")
+    ax.set(yscale="log", xlabel="position along the path", ylabel="loss")
+    return ax
+
+
+def straight_lines(landscape, minima, pairs, n: int = 65) -> np.ndarray:
+    """Loss at n points on the straight line between the minima of each pair, (P, n)."""
+    ends = minima.theta[pairs]
+    t = np.linspace(0, 1, n)[:, None]
+    points = ends[:, None, 0] + (ends[:, None, 1] - ends[:, None, 0]) * ends.new_tensor(t)
+    return landscape.loss(points).cpu().double().numpy()
+
+
+def scores_by_width(result, ax=None, seed: int = 0):
+    """TO-score (mean) of each barcode of a stored result against width, on log axes.
+
+    Grey bars: 95 % bootstrap intervals of the mean segment over all segments at that width, 2,000
+    resamples.
+    """
+    ax = plt.gca() if ax is None else ax
+    draw = np.random.default_rng(seed)
+    codes = result.barcodes()
+    for width in sorted({cell[0] for cell in codes}):
+        found = [code for cell, code in codes.items() if cell[0] == width]
+        lengths = np.concatenate([np.diff(code.diagram(), axis=1)[:, 0] for code in found])
+        means = draw.choice(lengths, (2000, len(lengths))).mean(axis=1)
+        ends = np.quantile(means, [0.025, 0.975])
+        ax.plot([width, width], ends, color="0.75", lw=5, solid_capstyle="butt", zorder=1)
+    scores = result.scores()
+    shades = colors(scores.seed.nunique())
+    for shade, (number, rows) in zip(shades, scores.groupby("seed"), strict=True):
+        ax.plot(rows.width, rows.score, "o", color=shade, label=f"seed {number}")
+    widths = sorted(scores.width.unique())
+    ax.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="TO-score (mean segment)")
+    ax.set_xticks(widths, [str(w) for w in widths])
+    ax.tick_params(axis="x", which="minor", bottom=False)
+    return ax
+
+
+def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40, start=0.5):
+    """A plotly figure with a slider for the level c: the sublevel set and the barcode beside it.
+
+    Each component of {f <= c} has the colour of its lowest minimum. Beside it the segments grow
+    with the level; a dotted line joins each one, where it ends, to its elder's: the merge tree.
+
+    Parameters
+    ----------
+    values : float (nx,) or (nx, ny)
+        The function on a line or on a grid.
+    code : Barcode
+        Of these values: :func:`toscore.barcode_of_grid`.
+    x, y : float (nx,) and (ny,)
+        Coordinates; ``y`` only for a grid.
+    names : sequence of str, optional
+        Name of each row of ``code``; default A, B, C and so on.
+    levels : int
+        Number of evenly spaced levels; the births and deaths are added to them.
+    start : float
+        Where the slider stands first, as a share of its way.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+    """
+    from plotly import graph_objects as go
+    from plotly.subplots import make_subplots
+
+    values = np.asarray(values, dtype=np.float64)
+    shape = (len(x),) if y is None else (len(x), len(y))
+    if values.shape != shape:
+        raise ValueError(f"values have shape {values.shape}, but the coordinates make {shape}")
+    names = [chr(65 + row) for row in range(len(code))] if names is None else names
+    top, low = _top(code), code.birth.min()
+    c = np.linspace(low - 0.06 * (top - low), top, levels)
+    c = np.unique(np.concatenate([c, code.birth, code.death[np.isfinite(code.death)]]))
+    draw = _water if y is None else _map
+    place = np.arange(len(code)) if y is None else _places(code)
+
+    fig = make_subplots(1, 2, column_widths=[0.64, 0.36], shared_yaxes=y is None)
+    still, moving = draw(values, code, x, y, names, (c[0], top))
+    frames = [[*moving(level), *_stems(code, place, names, level)] for level in c]
+    first = int(start * (len(c) - 1))
+    n_left = len(moving(c[0]))
+    for trace in still:
+        fig.add_trace(trace, row=1, col=1)
+    for k, trace in enumerate(frames[first]):
+        fig.add_trace(trace, row=1, col=1 if k < n_left else 2)
+    changing = list(range(len(still), len(fig.data)))
+    titles = [_alive(values, code, names, level) for level in c]
+    fig.frames = [
+        go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
+        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
+    ]
+    _finish(fig, c, first, titles[first])
+    fig.update_xaxes(
+        title="minimum", tickvals=place, ticktext=names, range=[-0.7, len(code) - 0.3], col=2
+    )
+    fig.update_yaxes(range=[c[0], top], col=2, showticklabels=True, title="value of f")
+    fig.update_xaxes(title="x", range=[x[0], x[-1]], col=1)
+    if y is None:
+        fig.update_yaxes(range=[c[0], top], title="value of f", col=1)
+        fig.update_yaxes(title="", col=2)
+    else:
+        fig.update_yaxes(range=[y[0], y[-1]], title="y", col=1)
+    return fig
+
+
+def _owners(values, code, level):
+    """Row of the lowest minimum of the component each point is in; -1 above the level."""
+    labels, n = ndimage.label(values <= level, structure=np.ones((3,) * values.ndim))
+    owner = np.full(n + 1, -1)
+    eldest_last = np.argsort(code.birth, kind="stable")[::-1]
+    for row in eldest_last:
+        owner[labels.flat[code.minimum[row]]] = row
+    owner[0] = -1
+    return owner[labels]
+
+
+def _alive(values, code, names, level):
+    """Title of one frame: how many components there are, and their names."""
+    rows = np.unique(_owners(values, code, level))
+    rows = rows[rows >= 0]
+    if not len(rows):
+        return "no component yet"
+    plural = "s" if len(rows) > 1 else ""
+    return f"{len(rows)} component{plural}: {', '.join(names[row] for row in rows)}"
+
+
+def _water(values, code, x, y, names, limits):
+    """Traces of the left panel on a line: the curve, and the water up to a level."""
+    from plotly import graph_objects as go
+
+    shades = colors(len(code))
+    x32, v32 = np.asarray(x, np.float32), values.astype(np.float32)
+    curve = go.Scatter(x=x32, y=v32, mode="lines", line={"color": "black", "width": 2})
+    minima = _marks(x32[code.minimum], v32[code.minimum], names, "bottom center")
+
+    def moving(level):
+        owner = _owners(values, code, level)
+        traces = []
+        for row, shade in enumerate(shades):
+            i = np.flatnonzero(owner == row)
+            across = np.concatenate([x32[i], x32[i][::-1]])
+            up = np.concatenate([v32[i], np.full(len(i), level, np.float32)])
+            line = {"color": shade, "width": 1}
+            style = {"mode": "lines", "line": line, "fill": "toself", "fillcolor": shade}
+            traces.append(go.Scatter(x=across, y=up, opacity=0.75, **style))
+        surface = {"color": GREY, "dash": "dash", "width": 1}
+        ends = [float(x32[0]), float(x32[-1])]
+        return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
+
+    return [curve, minima], moving
+
+
+def _map(values, code, x, y, names, limits):
+    """Traces of the left panel on a grid: contour lines, and the components at a level."""
+    from plotly import graph_objects as go
+
+    x32, y32 = np.asarray(x, np.float32), np.asarray(y, np.float32)
+    shades = ["rgba(255,255,255,0)", *colors(len(code))]
+    steps = np.repeat(np.linspace(0, 1, len(shades) + 1), 2)[1:-1]
+    scale = list(zip(steps.tolist(), np.repeat(shades, 2).tolist(), strict=True))
+    contour = go.Contour(
+        x=x32,
+        y=y32,
+        z=np.minimum(values.T, limits[1]).astype(np.float32),
+        contours={"start": limits[0], "end": limits[1], "size": np.ptp(limits) / 12},
+        contours_coloring="none",
+        line={"color": GREY, "width": 1},
+        showscale=False,
+    )
+    i, j = np.unravel_index(code.minimum, values.shape)
+    minima = _marks(x32[i], y32[j], names, "top right")
+
+    def moving(level):
+        z = (_owners(values, code, level).T + 1).astype(np.int8)
+        look = {"zmin": -0.5, "zmax": len(shades) - 0.5, "colorscale": scale, "opacity": 0.75}
+        return [go.Heatmap(x=x32, y=y32, z=z, showscale=False, **look)]
+
+    return [contour, minima], moving
+
+
+def _marks(x, y, names, position):
+    from plotly import graph_objects as go
+
+    marker = {"color": "black", "size": 7}
+    style = {"mode": "markers+text", "textposition": position, "textfont": {"size": 15}}
+    return go.Scatter(x=x, y=y, text=names, marker=marker, **style)
+
+
+def _stems(code, place, names, level):
+    """Traces of the right panel: segments up to a level, their connections, and the level."""
+    from plotly import graph_objects as go
+
+    traces, across, up = [], [], []
+    for row, shade in enumerate(colors(len(code))):
+        born = level >= code.birth[row]
+        ends = [code.birth[row], min(level, code.death[row])] if born else [None, None]
+        at = [int(place[row])] * 2
+        style = {"line": {"color": shade, "width": 7}, "mode": "lines+markers"}
+        traces.append(go.Scatter(x=at, y=ends, marker={"size": 7, "color": shade}, **style))
+        if level >= code.death[row]:
+            across += [*at[:1], int(place[code.parent[row]]), None]
+            up += [code.death[row], code.death[row], None]
+    link = {"color": GREY, "dash": "dot", "width": 2}
+    traces.append(go.Scatter(x=across, y=up, mode="lines", line=link))
+    surface = {"color": GREY, "dash": "dash", "width": 1}
+    ends = [-0.7, len(code) - 0.3]
+    return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
+
+
+def _finish(fig, levels, first, title):
+    """Slider, play button and the look of a level figure."""
+    at_once = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    steps = [
+        {
+            "label": f"{level:.4g}",
+            "method": "animate",
+            "args": [[str(k)], at_once | {"mode": "immediate"}],
+        }
+        for k, level in enumerate(levels)
+    ]
+    slow = at_once | {"frame": {"duration": 150, "redraw": True}, "fromcurrent": True}
+    play = {"label": "▶", "method": "animate", "args": [None, slow]}
+    stop = {"label": "⏸", "method": "animate", "args": [[None], at_once | {"mode": "immediate"}]}
+    fig.update_layout(
+        template="simple_white",
+        height=430,
+        margin={"l": 60, "r": 15, "t": 45, "b": 20},
+        showlegend=False,
+        hovermode=False,
+        dragmode=False,
+        title={"text": title, "x": 0.5, "font": {"size": 15}},
+        sliders=[
+            {
+                "active": first,
+                "steps": steps,
+                "currentvalue": {"prefix": "level c = "},
+                "x": 0.12,
+                "len": 0.88,
+                "ticklen": 0,
+                "minorticklen": 0,
+                "font": {"color": "rgba(0,0,0,0)"},
+                "pad": {"t": 45},
+            }
+        ],
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "buttons": [play, stop],
+                "showactive": False,
+                "x": 0.0,
+                "y": 0.0,
+                "xanchor": "left",
+                "yanchor": "top",
+                "pad": {"t": 62},
+            }
+        ],
+    )
+    fig.layout.sliders[0].currentvalue.font = {"color": "black", "size": 14}
+
+
+def show(fig, alt: str) -> None:
+    """Display a plotly figure in a notebook and, without a network, on the built page.
+
+    One output with two forms: plotly's own for JupyterLab, and HTML that expects plotly.min.js to
+    be loaded by the page.
+
+    Parameters
+    ----------
+    fig : plotly.graph_objects.Figure
+    alt : str
+        What the figure shows, for those who can't see it.
+    """
+    from IPython.display import display
+
+    text = fig.to_json()
+    body = fig.to_html(
+        include_plotlyjs=False,
+        full_html=False,
+        auto_play=False,
+        default_height=f"{fig.layout.height or 450}px",
+        div_id="plotly-" + sha256(text.encode()).hexdigest()[:12],
+        config={"displayModeBar": False, "responsive": True},
+    )
+    label = html.escape(alt, quote=True)
+    bundle = {
+        "application/vnd.plotly.v1+json": json.loads(text),
+        "text/html": f'<div role="img" aria-label="{label}">{body}</div>',
+    }
+    display(bundle, raw=True)
