@@ -296,12 +296,12 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40, sta
         raise ValueError(f"values have shape {values.shape}, but the coordinates make {shape}")
     names = [chr(65 + row) for row in range(len(code))] if names is None else names
     top, low = _top(code), code.birth.min()
-    c = np.linspace(low - 0.06 * (top - low), top, levels)
+    c = np.linspace(low - 0.12 * (top - low), top, levels)
     c = np.unique(np.concatenate([c, code.birth, code.death[np.isfinite(code.death)]]))
     draw = _water if y is None else _map
     place = np.arange(len(code)) if y is None else _places(code)
 
-    fig = make_subplots(1, 2, column_widths=[0.64, 0.36], shared_yaxes=y is None)
+    fig = make_subplots(1, 2, column_widths=[0.64, 0.36], horizontal_spacing=0.13)
     still, moving = draw(values, code, x, y, names, (c[0], top))
     frames = [[*moving(level), *_stems(code, place, names, level)] for level in c]
     first = int(start * (len(c) - 1))
@@ -316,17 +316,14 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40, sta
         go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
         for k, (data, title) in enumerate(zip(frames, titles, strict=True))
     ]
-    _finish(fig, c, first, titles[first])
+    _finish(fig, len(c), first, titles[first])
     fig.update_xaxes(
         title="minimum", tickvals=place, ticktext=names, range=[-0.7, len(code) - 0.3], col=2
     )
-    fig.update_yaxes(range=[c[0], top], col=2, showticklabels=True, title="value of f")
+    fig.update_yaxes(title="value of f", range=[c[0], top])
     fig.update_xaxes(title="x", range=[x[0], x[-1]], col=1)
-    if y is None:
-        fig.update_yaxes(range=[c[0], top], title="value of f", col=1)
-        fig.update_yaxes(title="", col=2)
-    else:
-        fig.update_yaxes(range=[y[0], y[-1]], title="y", col=1)
+    if y is not None:
+        fig.update_yaxes(title="y", range=[y[0], y[-1]], col=1)
     return fig
 
 
@@ -342,13 +339,12 @@ def _owners(values, code, level):
 
 
 def _alive(values, code, names, level):
-    """Title of one frame: how many components there are, and their names."""
+    """Title of one frame: the level, how many components there are, and their names."""
     rows = np.unique(_owners(values, code, level))
     rows = rows[rows >= 0]
-    if not len(rows):
-        return "no component yet"
     plural = "s" if len(rows) > 1 else ""
-    return f"{len(rows)} component{plural}: {', '.join(names[row] for row in rows)}"
+    who = f"{len(rows)} component{plural}: {', '.join(sorted(names[row] for row in rows))}"
+    return f"level c = {level:.4g} · {who if len(rows) else 'no component yet'}"
 
 
 def _water(values, code, x, y, names, limits):
@@ -388,8 +384,8 @@ def _map(values, code, x, y, names, limits):
     contour = go.Contour(
         x=x32,
         y=y32,
-        z=np.minimum(values.T, limits[1]).astype(np.float32),
-        contours={"start": limits[0], "end": limits[1], "size": np.ptp(limits) / 12},
+        z=values.T.astype(np.float32),
+        contours={"start": limits[0], "end": limits[1], "size": float(np.ptp(limits)) / 12},
         contours_coloring="none",
         line={"color": GREY, "width": 1},
         showscale=False,
@@ -434,20 +430,20 @@ def _stems(code, place, names, level):
     return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
 
 
-def _finish(fig, levels, first, title):
-    """Slider, play button and the look of a level figure."""
+def _finish(fig, n, first, title):
+    """Slider over n frames, play button and the look of a level figure."""
     at_once = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [
         {
-            "label": f"{level:.4g}",
+            "label": "",
             "method": "animate",
             "args": [[str(k)], at_once | {"mode": "immediate"}],
         }
-        for k, level in enumerate(levels)
+        for k in range(n)
     ]
     slow = at_once | {"frame": {"duration": 150, "redraw": True}, "fromcurrent": True}
-    play = {"label": "▶", "method": "animate", "args": [None, slow]}
-    stop = {"label": "⏸", "method": "animate", "args": [[None], at_once | {"mode": "immediate"}]}
+    play = {"label": "play", "method": "animate", "args": [None, slow]}
+    stop = {"label": "stop", "method": "animate", "args": [[None], at_once | {"mode": "immediate"}]}
     fig.update_layout(
         template="simple_white",
         height=430,
@@ -460,13 +456,12 @@ def _finish(fig, levels, first, title):
             {
                 "active": first,
                 "steps": steps,
-                "currentvalue": {"prefix": "level c = "},
-                "x": 0.12,
-                "len": 0.88,
+                "currentvalue": {"visible": False},
+                "x": 0.2,
+                "len": 0.8,
                 "ticklen": 0,
                 "minorticklen": 0,
-                "font": {"color": "rgba(0,0,0,0)"},
-                "pad": {"t": 45},
+                "pad": {"t": 62},
             }
         ],
         updatemenus=[
@@ -479,11 +474,10 @@ def _finish(fig, levels, first, title):
                 "y": 0.0,
                 "xanchor": "left",
                 "yanchor": "top",
-                "pad": {"t": 62},
+                "pad": {"t": 55},
             }
         ],
     )
-    fig.layout.sliders[0].currentvalue.font = {"color": "black", "size": 14}
 
 
 def show(fig, alt: str) -> None:
