@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
-	$(p) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+	$(p) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export TQDM_DISABLE := 1
 TIMED  := bash tools/timed
@@ -21,7 +21,7 @@ env: $(STAMP) ## make .venv with everything the book and the tests need
 $(STAMP): requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then echo "No Python >= 3.11 found: install one, or name it with" \
 		"make PYTHON=/path/to/python" >&2; exit 1; fi
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(TIMED) "install" $(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
@@ -31,16 +31,15 @@ book: $(STAMP) ## execute every notebook and build _build/html/index.html (warni
 	@echo "Open _build/html/index.html in a browser."
 
 test: $(STAMP) ## everything CI runs: lint, unit tests, the book, the book in a browser
-	@rm -f .make/times
 	@$(MAKE) --no-print-directory lint unit
 	$(TIMED) "book" $(BIN)/python tools/build_book.py --force
 	@$(MAKE) --no-print-directory browser
-	@echo; echo "where the time went"; cat .make/times
+	@echo; echo "where the time went"; cat .make/times; rm .make/times
 
 lint: $(STAMP) ## style of code and notebooks, and that notebooks hold no outputs
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+	$(TIMED) "ruff check" $(BIN)/ruff check .
+	$(TIMED) "ruff format" $(BIN)/ruff format --check .
+	$(TIMED) "no outputs" $(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 unit: $(STAMP) ## unit and property tests
 	$(TIMED) "unit tests" $(BIN)/python -m pytest -m "not browser"
