@@ -31,13 +31,12 @@ import joblib
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from toscore import models
 from toscore.barcode import Barcode, barcode_of_minima
 from toscore.data import load_data
 from toscore.landscape import Landscape
-from toscore.minima import find_minima
+from toscore.minima import find_minima, progress_bar
 from toscore.paths import connect
 
 __all__ = ["EXPERIMENTS", "MissingResult", "Result", "Settings", "load_or_run", "run"]
@@ -196,6 +195,11 @@ def run(
 
     data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
+    made_by = {
+        "versions": _versions(),
+        "source_digest": _source_digest(),
+        "hardware": _hardware(settings.device),
+    }
     manifest = stored or {
         "name": name,
         "profile": profile,
@@ -203,11 +207,6 @@ def run(
         "settings_digest": settings.digest(),
         "started": _now(),
         "finished": None,
-    }
-    manifest |= {
-        "versions": _versions(),
-        "source_digest": _source_digest(),
-        "hardware": _hardware(settings.device),
         "data": {
             "name": data.name,
             "checksum": data.checksum,
@@ -215,7 +214,15 @@ def run(
             "n_test": len(data.x_test),
             "source": data.source,
         },
+        **made_by,
     }
+    if manifest["data"]["checksum"] != data.checksum:
+        raise ValueError(
+            f"{folder} was begun on other images ({manifest['data']['source']}) than are found "
+            f"now ({data.source}): point TOSCORE_DATA at the former, or start over with --fresh"
+        )
+    if any(manifest[k] != v for k, v in made_by.items()):
+        manifest.setdefault("resumed_by", []).append(made_by)  # parts of more than one origin
     _write_manifest(folder, manifest)
     if workers is None:
         workers = 1 if settings.device == "cuda" else joblib.cpu_count()
@@ -224,7 +231,7 @@ def run(
     total = len(cells) * (
         1 + -(-settings.n_minima * (settings.n_minima - 1) // 2 // settings.pairs_a_unit)
     )
-    with tqdm(total=total, desc=f"{name} {profile}", disable=not progress) as bar:
+    with progress_bar(progress, total=total, desc=f"{name} {profile}") as bar:
         _work(_train_unit, [(c,) for c in cells], settings, folder, data_root, workers, bar)
         chunks = [(c, chunk) for c in cells for chunk in _pair_chunks(settings, folder, c)]
         _work(_pass_unit, chunks, settings, folder, data_root, workers, bar)
@@ -235,11 +242,23 @@ def run(
 def load_or_run(name: str, profile: str | None = None, *, results=None) -> Result:
     """The stored result of an experiment; only the smoke profile is run when it is missing.
 
+    Parameters
+    ----------
+    name : str
+    profile : str, optional
+        Defaults to $TOSCORE_PROFILE; without that, to "gpu" where such a result is stored, else
+        "laptop".
+    results : path, optional
+        The results folder, as for :func:`run`.
+
     Raises
     ------
     MissingResult
-        Nothing complete is stored for this profile. Another profile never takes its place.
+        Nothing complete is stored for this profile. A smaller one never takes its place.
     """
+    if profile is None and not os.environ.get("TOSCORE_PROFILE"):
+        stored = _read_manifest(_find(name, "gpu", results)[1])
+        profile = "gpu" if stored and stored["finished"] else "laptop"
     _, folder = _find(name, profile, results)
     profile = folder.name
     manifest = _read_manifest(folder)

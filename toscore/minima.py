@@ -137,7 +137,7 @@ def find_minima(
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, batch_size, progress)
     ends = []
-    for i in tqdm(range(n), desc="L-BFGS", disable=not progress):
+    for i in progress_bar(progress, range(n), desc="L-BFGS"):
         ends.append(_lbfgs(landscape, theta[i], max_evaluations, grad_tol))
     theta = torch.stack([e[0] for e in ends])
     evaluations = np.array([e[1] for e in ends], dtype=np.int64)
@@ -167,6 +167,11 @@ def find_minima(
     )
 
 
+def progress_bar(progress: bool, *args, **kwargs) -> tqdm:
+    """A tqdm bar; one that is wanted still heeds TQDM_DISABLE, which disable=False would not."""
+    return tqdm(*args, **kwargs) if progress else tqdm(*args, disable=True, **kwargs)
+
+
 def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tensor:
     """Adam on the whole stack (n, D) at once; it acts on each number alone, so on each start."""
     if not steps:
@@ -175,7 +180,7 @@ def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tens
     optimiser = torch.optim.Adam([theta], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     draws = [np.random.default_rng([seed, i, 1]) for i in range(len(theta))]
-    bar = tqdm(range(steps), desc="Adam", disable=not progress)
+    bar = progress_bar(progress, range(steps), desc="Adam")
     for _ in bar:
         batch = None
         if batch_size is not None:

@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import comb
-from tqdm import tqdm
 
 from toscore.barcode import Barcode, _pair_array, barcode_of_minima
-from toscore.minima import Minima, find_minima
+from toscore.minima import Minima, find_minima, progress_bar
 
 __all__ = ["Paths", "connect", "loss_barcode"]
 
@@ -232,7 +231,7 @@ def _train(landscape, ends, pairs, steps, lr, seed, progress) -> tuple[torch.Ten
     controls = ends
     coarse = np.tile(np.linspace(0.0, 1.0, 33), (len(pairs), 1))
     draws = [np.random.default_rng([seed, i, j]) for i, j in pairs]
-    bar = tqdm(total=sum(_share(steps)), desc=f"{len(pairs)} paths", disable=not progress)
+    bar = progress_bar(progress, total=sum(_share(steps)), desc=f"{len(pairs)} paths")
     best = _along(landscape, controls, coarse).max(axis=1)
     for (degree, _), count in zip(_STAGES, _share(steps), strict=True):
         controls = _elevate(controls, degree)
