@@ -41,7 +41,6 @@ from toscore.paths import connect
 
 __all__ = ["EXPERIMENTS", "MissingResult", "Result", "Settings", "load_or_run", "run"]
 
-PROFILES = ("smoke", "laptop", "gpu")
 CELL = ["width", "depth", "seed"]  # what tells one barcode of an experiment from another
 
 

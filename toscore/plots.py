@@ -55,7 +55,7 @@ def use_style() -> None:
     except ImportError:
         return
     if get_ipython() is not None:
-        set_matplotlib_formats("svg")
+        set_matplotlib_formats("svg", metadata={"Date": None})
 
 
 def colors(n: int) -> list[str]:
