@@ -295,7 +295,7 @@ def barcode_of_graph(values, edges) -> Barcode:
 
     An edge appears at the larger value of its two ends (the lower-star filtration). Every vertex
     first slides to its lowest neighbour until it reaches a local minimum; then only the edges
-    between different basins matter, and :func:`barcode_of_minima` does the rest.
+    between different basins matter, and the elder rule does the rest as for minima.
 
     Values at sampled points miss both the minima and the passes of the function they were taken
     from, so this barcode approximates its barcode and bounds it from neither side.
