@@ -15,16 +15,16 @@ from toscore import plots
 def main() -> None:
     plots.use_style()
     result = ts.load_or_run("fc-mnist", "laptop")
-    fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), width_ratios=[1.3, 1])
-    widths = result.manifest["settings"]["widths"]
-    seed = result.manifest["settings"]["seeds"][0]
-    codes = result.barcodes()
-    plots.barcodes({f"width {w}": codes[w, 1, seed] for w in widths}, ax=left)
-    left.set(xscale="log", xlabel="loss", title=f"Barcodes of MNIST networks, seed {seed}")
-    left.legend(loc="upper left")
-    plots.scores_by_width(result, ax=right)
-    right.set_title("Mean segment by width")
-    right.legend()
+    settings, codes = result.manifest["settings"], result.barcodes()
+    scores = result.scores().groupby("width").score.mean()
+    widths = settings["widths"]
+    fig, axes = plt.subplots(1, len(widths), figsize=(2.6 * len(widths), 2.9))
+    for ax, width in zip(axes, widths, strict=True):
+        plots.barcodes({f"seed {s}": codes[width, 1, s] for s in settings["seeds"]}, ax=ax)
+        ax.set(xlabel="loss", ylabel="", title=f"width {width}: TO-score {scores[width]:.2g}")
+    axes[0].set_ylabel("minima, sorted by birth")
+    handles = axes[0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside lower center", ncols=len(settings["seeds"]))
     target = Path(__file__).resolve().parent.parent / "book" / "static" / "fc_mnist.svg"
     # no date in the file: the same result draws the same bytes
     fig.savefig(target, facecolor="white", metadata={"Date": None})

@@ -258,7 +258,7 @@ def scores_by_width(result, ax=None, seed: int = 0):
     widths = sorted(scores.width.unique())
     ax.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="TO-score (mean segment)")
     ax.set_xticks(widths, [str(w) for w in widths])
-    ax.tick_params(axis="x", which="minor", bottom=False)
+    ax.set_xticks([], minor=True)
     return ax
 
 
