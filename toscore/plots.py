@@ -188,6 +188,8 @@ def panels(n: int, **kwargs):
     fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **kwargs)
     for unused in axes.flat[n:]:
         unused.remove()
+    for ax in axes.flat[:n]:
+        ax.locator_params(axis="x", nbins=4)  # small panels, long numbers
     return fig, list(axes.flat[:n])
 
 
