@@ -21,6 +21,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -326,7 +327,6 @@ def _data(dataset, n_train, n_test, data_root):
 def _landscape(settings, data_root, cell):
     width, depth, _ = cell
     data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
-    torch.set_num_threads(1)
     family = getattr(models, settings.family)
     model = family(
         data.shape, data.n_classes, width=width, depth=depth, activation=settings.activation
@@ -341,6 +341,18 @@ def _landscape(settings, data_root, cell):
     return landscape, data
 
 
+@contextmanager
+def _one_thread():
+    """One thread for torch, so that results do not depend on the number of workers."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def _train_unit(settings, folder, data_root, cell) -> None:
     landscape, data = _landscape(settings, data_root, cell)
     found = find_minima(
@@ -357,6 +369,7 @@ def _train_unit(settings, folder, data_root, cell) -> None:
     )
 
 
+@_one_thread()
 def _pass_unit(settings, folder, data_root, cell, chunk) -> None:
     landscape, _ = _landscape(settings, data_root, cell)
     with np.load(_part(folder, cell)) as part:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.optimize import Bounds, minimize
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 __all__ = ["Minima", "find_minima"]
@@ -137,8 +138,11 @@ def find_minima(
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, batch_size, progress)
     ends = []
-    for i in progress_bar(progress, range(n), desc="L-BFGS"):
-        ends.append(_lbfgs(landscape, theta[i], max_evaluations, grad_tol))
+    # scipy's own vectors are short: more BLAS threads only wait for each other, and would make the
+    # rounding, and with it the minimum that is reached, depend on how many there are
+    with threadpool_limits(1, user_api="blas"):
+        for i in progress_bar(progress, range(n), desc="L-BFGS"):
+            ends.append(_lbfgs(landscape, theta[i], max_evaluations, grad_tol))
     theta = torch.stack([e[0] for e in ends])
     evaluations = np.array([e[1] for e in ends], dtype=np.int64)
 

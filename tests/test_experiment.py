@@ -1,0 +1,499 @@
+"""Stored experiments: made, killed, resumed, moved aside, refused, reloaded."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import toscore as ts
+from toscore import MissingResult, experiment, load_or_run, run
+
+NAME = "fc-mnist"
+PROJECT = Path(ts.__file__).resolve().parent.parent
+TABLES = ("minima", "passes", "segments")
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch):
+    """The user's own settings must not decide a test, nor a test those of the next."""
+    monkeypatch.delenv("TOSCORE_PROFILE", raising=False)
+    monkeypatch.delenv("TOSCORE_RESULTS", raising=False)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """The smoke profile, and beside it the laptop one, cut down to well under a second."""
+    smoke = replace(
+        experiment.EXPERIMENTS[NAME]["smoke"],
+        n_train=50,
+        n_test=20,
+        widths=(1, 2),
+        seeds=(0,),
+        n_minima=3,
+        minima={"steps": 2, "max_evaluations": 4},
+        paths={"steps": 2},
+    )
+    profiles = {"smoke": smoke, "laptop": replace(smoke, widths=(1,)), "gpu": smoke}
+    monkeypatch.setitem(experiment.EXPERIMENTS, NAME, profiles)
+    return smoke
+
+
+def go(folder, profile="smoke", **settings):
+    return run(NAME, profile, results=folder, **{"workers": 1, "progress": False} | settings)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """An uninterrupted run of the smoke profile with one worker: its folder and its result."""
+    root, threads = tmp_path_factory.mktemp("results"), torch.get_num_threads()
+    result = go(root)
+    torch.set_num_threads(threads)
+    return root, result
+
+
+def parts(folder) -> dict[str, tuple]:
+    """Time and content of every finished part."""
+    return {
+        p.name: (p.stat().st_mtime_ns, p.stat().st_ino, hashlib.sha256(p.read_bytes()).digest())
+        for p in (folder / "parts").glob("*.npz")
+    }
+
+
+def assert_same_numbers(a, b):
+    for table in TABLES:
+        pd.testing.assert_frame_equal(getattr(a, table), getattr(b, table), check_exact=True)
+    assert (a.profiles == b.profiles).all() and (a.profile_t == b.profile_t).all()
+
+
+def assert_barcodes_are_the_segments(result):
+    codes = result.barcodes()
+    groups = dict(list(result.segments.groupby(experiment.CELL)))
+    assert codes.keys() == groups.keys() and codes
+    for cell, code in codes.items():
+        stored = groups[cell].drop(columns=experiment.CELL).reset_index(drop=True)
+        pd.testing.assert_frame_equal(code.to_frame(), stored, rtol=1e-12, atol=1e-12)
+        assert np.isinf(code.death).sum() == 1 and len(code.unmerged) == 0
+
+
+# -- a whole run -----------------------------------------------------------------------------------
+
+
+def test_smoke_run_holds_what_was_asked_for(smoke):
+    root, result = smoke
+    settings = experiment.EXPERIMENTS[NAME]["smoke"]
+    cells = {(w, d, s) for w in settings.widths for d in settings.depths for s in settings.seeds}
+    assert set(result.barcodes()) == cells
+    for cell, rows in result.minima.groupby(experiment.CELL):
+        assert rows.minimum.tolist() == list(range(len(rows)))
+        assert len(rows) <= settings.n_minima
+        passes = result.passes
+        passes = passes[(passes[experiment.CELL] == list(cell)).all(axis=1)]
+        assert len(passes) == len(rows) * (len(rows) - 1) // 2
+        # no pass below its ends, and the profile begins and ends at them
+        losses, ends = rows.loss.to_numpy(), passes[["i", "j"]].to_numpy()
+        assert (passes.saddle >= losses[ends].max(axis=1) - 1e-6).all()
+        profiles = result.profiles[passes.index]
+        np.testing.assert_allclose(profiles[:, [0, -1]], losses[ends], rtol=1e-5)
+        assert (profiles.max(axis=1) <= passes.saddle + 1e-6).all()
+    assert result.profiles.shape == (len(result.passes), len(result.profile_t))
+    assert result.profiles.dtype == np.float32
+    for table in TABLES[:2]:
+        assert not getattr(result, table).isna().any().any()
+    assert result.minima.train_error.between(0, 1).all()
+    assert result.minima.test_error.between(0, 1).all()
+    assert (result.name, result.profile) == (NAME, "smoke")
+    folder = root / NAME / "smoke"
+    names = {p.name for p in folder.iterdir()}
+    assert names == {"manifest.json", "profiles.npz", "parts"} | {f"{t}.csv" for t in TABLES}
+
+
+def test_manifest(smoke):
+    root, result = smoke
+    manifest = result.manifest
+    assert json.loads((root / NAME / "smoke" / "manifest.json").read_text()) == manifest
+    settings = experiment.EXPERIMENTS[NAME]["smoke"]
+    assert manifest["name"] == NAME and manifest["profile"] == "smoke"
+    assert manifest["settings_digest"] == settings.digest()
+    assert manifest["settings"]["widths"] == list(settings.widths)
+    assert manifest["settings"]["seeds"] == list(settings.seeds)
+    assert manifest["settings"]["minima"] == settings.minima
+    assert {"python", "toscore", "torch", "numpy", "scipy"} <= manifest["versions"].keys()
+    assert manifest["versions"]["toscore"] == ts.__version__
+    assert manifest["versions"]["python"] == platform.python_version()
+    for key in ("settings_digest", "source_digest"):
+        assert re.fullmatch("[0-9a-f]{64}", manifest[key])
+    data = ts.load_data("digits", n_train=settings.n_train, n_test=settings.n_test)
+    assert manifest["data"] == {
+        "name": "digits",
+        "checksum": data.checksum,
+        "n_train": 200,
+        "n_test": 100,
+        "source": data.source,
+    }
+    assert manifest["started"] <= manifest["finished"]
+    folder = root / NAME / "smoke"
+    assert {f"{p}.npz" for p in manifest["parts"]} == set(parts(folder))
+    assert manifest["seconds"] == pytest.approx(sum(manifest["parts"].values()), abs=0.1)
+    assert manifest["seconds"] > 0 and manifest["hardware"]
+    assert "resumed_by" not in manifest
+    assert_tells_nothing_of_the_machine(json.dumps(manifest, ensure_ascii=False), [str(root)])
+
+
+def assert_tells_nothing_of_the_machine(text: str, paths=()):
+    for secret in [*paths, str(PROJECT), str(Path.home()) + "/", os.environ.get("TOSCORE_DATA")]:
+        assert not secret or secret not in text
+    assert platform.node() not in text.replace(platform.processor() or "\0", "")
+    assert not re.search(r"(?:^|[\s\"'(:=])/(?:\w[\w.-]*/)+", text)  # an absolute path
+    assert not re.search(r"[A-Za-z]:\\", text)
+
+
+def test_the_check_for_paths_would_notice():
+    for text in ('"source": "/data/mnist.npz"', f"in {PROJECT}/x", r'"C:\\data"'):
+        with pytest.raises(AssertionError):
+            assert_tells_nothing_of_the_machine(text)
+
+
+def test_barcodes_recomputed_are_the_stored_segments(smoke):
+    result = smoke[1]
+    assert_barcodes_are_the_segments(result)
+    scores = result.scores("max")
+    assert list(scores) == [*experiment.CELL, "score"]
+    for row in scores.itertuples():
+        assert row.score == result.barcodes()[row.width, row.depth, row.seed].to_score("max")
+    assert (result.scores().score <= scores.score).all()
+
+
+def test_provenance_says_where_a_figure_comes_from(smoke):
+    text = smoke[1].provenance()
+    for word in (NAME, "smoke", "digits", "200 training", "100 test", "seeds 0, 1", "torch"):
+        assert word in text
+    assert smoke[1].manifest["hardware"] in text
+    assert smoke[1].manifest["finished"][:10] in text
+
+
+def test_a_finished_result_is_loaded_and_not_made_again(smoke, monkeypatch):
+    root, result = smoke
+    folder = root / NAME / "smoke"
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("nothing is to be computed")
+
+    monkeypatch.setattr(experiment, "find_minima", refuse)
+    monkeypatch.setattr(experiment, "connect", refuse)
+    monkeypatch.setattr(experiment, "load_data", refuse)
+    monkeypatch.setattr(experiment.joblib, "Parallel", refuse)
+    for again in (go(root), load_or_run(NAME, "smoke", results=root)):
+        assert_same_numbers(again, result)
+        assert again.manifest == result.manifest
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_two_workers_give_the_same_numbers(tiny, tmp_path, monkeypatch):
+    longer = replace(tiny, n_train=200, minima={"steps": 20, "max_evaluations": 20})
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", longer)
+    assert_same_numbers(go(tmp_path / "two", workers=2), go(tmp_path / "one", workers=1))
+
+
+# -- killed and resumed ----------------------------------------------------------------------------
+
+
+def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path):
+    code = (
+        "import toscore; toscore.run('fc-mnist', 'smoke', "
+        f"results={str(tmp_path)!r}, workers=1, progress=False)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    folder = tmp_path / NAME / "smoke"
+    try:
+        deadline = time.monotonic() + 120
+        while not list(folder.glob("parts/minima-w4*.npz")):  # the first of many parts
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline, "no part was finished in two minutes"
+            time.sleep(0.01)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    finished = parts(folder)
+    assert 0 < len(finished) < len(smoke[1].manifest["parts"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["finished"] is None
+    assert experiment.states(tmp_path).set_index("profile").state["smoke"] == "partial"
+
+    resumed = go(tmp_path)
+    after = parts(folder)
+    assert {k: after[k] for k in finished} == finished  # not rewritten, not even with the same
+    assert len(after) == len(smoke[1].manifest["parts"])
+    assert_same_numbers(resumed, smoke[1])
+    assert resumed.manifest["started"] == manifest["started"]
+    assert resumed.manifest["finished"]
+
+
+def test_only_missing_parts_are_computed(tiny, tmp_path, monkeypatch):
+    whole = go(tmp_path / "whole")
+    go(tmp_path)
+    folder = tmp_path / NAME / "smoke"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"finished": None}))
+    lost = sorted(folder.glob("parts/passes-*"))[2]
+    lost.unlink()
+    before = parts(folder)
+    calls = []
+    connect = experiment.connect
+    monkeypatch.setattr(
+        experiment, "connect", lambda *a, **k: calls.append(a[2]) or connect(*a, **k)
+    )
+    monkeypatch.setattr(experiment, "find_minima", None)
+    again = go(tmp_path)
+    assert calls == [[(1, 2)]]
+    after = parts(folder)
+    assert set(after) - set(before) == {lost.name}
+    assert {k: after[k] for k in before} == before
+    assert_same_numbers(again, whole)
+
+
+def test_other_code_on_resuming_is_noted(tiny, tmp_path, monkeypatch):
+    result = go(tmp_path)
+    path = tmp_path / NAME / "smoke" / "manifest.json"
+    path.write_text(json.dumps(result.manifest | {"finished": None}))
+    monkeypatch.setattr(experiment, "_source_digest", lambda: "other")
+    manifest = go(tmp_path).manifest
+    assert manifest["source_digest"] == result.manifest["source_digest"]
+    assert [m["source_digest"] for m in manifest["resumed_by"]] == ["other"]
+
+
+def failing_replace(monkeypatch, after):
+    """os.replace works so many times, then the disk is full."""
+    replace_, calls = os.replace, []
+
+    def limited(*args):
+        calls.append(args)
+        if len(calls) > after:
+            raise OSError(28, "No space left on device")
+        replace_(*args)
+
+    monkeypatch.setattr(experiment.os, "replace", limited)
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 9, 10, 12, 13])
+def test_a_failing_write_leaves_no_broken_file(tiny, tmp_path, monkeypatch, after):
+    # in order: manifest, 2 minima, 6 passes, 3 tables, profiles, manifest
+    whole = go(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        failing_replace(patch, after)
+        with pytest.raises(OSError, match="No space left"):
+            go(tmp_path)
+    folder = tmp_path / NAME / "smoke"
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert len(files) == after
+    for path in files:
+        assert not path.name.endswith(".part")
+        if path.suffix == ".npz":
+            with np.load(path) as content:
+                assert all(content[k] is not None for k in content.files)
+        elif path.suffix == ".csv":
+            assert len(pd.read_csv(path)) == len(getattr(whole, path.stem))
+        else:
+            assert json.loads(path.read_text())["finished"] is None
+    with pytest.raises(MissingResult):
+        load_or_run(NAME, "laptop", results=tmp_path)
+    assert_same_numbers(go(tmp_path), whole)
+
+
+def test_a_failing_replacement_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "manifest.json"
+    experiment._write_manifest(tmp_path, {"finished": None})
+    with monkeypatch.context() as patch:
+        failing_replace(patch, 0)
+        with pytest.raises(OSError, match="No space"):
+            experiment._write_manifest(tmp_path, {"finished": "now"})
+    assert json.loads(path.read_text()) == {"finished": None}
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+
+
+# -- refused, moved aside, missing -----------------------------------------------------------------
+
+
+def test_other_settings_are_not_mixed(tiny, tmp_path, monkeypatch):
+    result = go(tmp_path)
+    before = parts(tmp_path / NAME / "smoke")
+    other = replace(tiny, weight_decay=0.5)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", other)
+    with pytest.raises(ValueError, match="toscore run fc-mnist --profile smoke --fresh"):
+        go(tmp_path)
+    assert parts(tmp_path / NAME / "smoke") == before
+    assert experiment.states(tmp_path).set_index("profile").state["smoke"] == "stale"
+    fresh = go(tmp_path, fresh=True)
+    assert fresh.manifest["settings"]["weight_decay"] == 0.5
+    assert not np.allclose(fresh.minima.loss, result.minima.loss)
+
+
+def test_every_setting_counts():
+    settings = experiment.EXPERIMENTS[NAME]["smoke"]
+    changes = [
+        {"dataset": "mnist"},
+        {"n_train": 201},
+        {"n_test": None},
+        {"family": "cnn"},
+        {"widths": (2, 5)},
+        {"depths": (2,)},
+        {"seeds": (0,)},
+        {"n_minima": 4},
+        {"activation": "relu"},
+        {"weight_decay": 1e-2},
+        {"minima": {}},
+        {"paths": {"steps": 41}},
+        {"device": "cuda"},
+    ]
+    digests = {replace(settings, **c).digest() for c in changes} | {settings.digest()}
+    assert len(digests) == len(changes) + 1
+    assert replace(settings, n_train=200).digest() == settings.digest()
+
+
+def test_other_images_are_not_mixed(tiny, tmp_path):
+    manifest = go(tmp_path).manifest
+    data = manifest["data"] | {"checksum": "0" * 64, "source": "elsewhere"}
+    path = tmp_path / NAME / "smoke" / "manifest.json"
+    path.write_text(json.dumps(manifest | {"finished": None, "data": data}))
+    with pytest.raises(ValueError, match=r"begun on other images \(elsewhere\).*--fresh"):
+        go(tmp_path)
+
+
+def test_fresh_moves_what_was_there_aside(tiny, tmp_path):
+    first = go(tmp_path)
+    folder = tmp_path / NAME / "smoke"
+    old = parts(folder)
+    second = go(tmp_path, fresh=True)
+    assert parts(folder.with_name("smoke.old")) == old
+    assert_same_numbers(first, second)
+    assert parts(folder).keys() == old.keys()
+    assert all(parts(folder)[k][1] != old[k][1] for k in old)  # other files
+    go(tmp_path, fresh=True)
+    assert {p.name for p in folder.parent.iterdir()} == {"smoke", "smoke.old", "smoke.old2"}
+    assert parts(folder.with_name("smoke.old")) == old
+
+
+def test_fresh_where_nothing_was(tiny, tmp_path):
+    go(tmp_path, fresh=True)
+    assert [p.name for p in (tmp_path / NAME).iterdir()] == ["smoke"]
+
+
+def test_a_missing_result_names_the_command(tmp_path):
+    with pytest.raises(MissingResult, match="has not been computed .*'laptop'.*: toscore run "
+                       "fc-mnist --profile laptop"):  # fmt: skip
+        load_or_run(NAME, results=tmp_path)
+    with pytest.raises(MissingResult, match="--profile gpu"):
+        load_or_run(NAME, "gpu", results=tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert issubclass(MissingResult, FileNotFoundError)
+
+
+def test_a_smaller_profile_never_takes_its_place(smoke, tmp_path):
+    with pytest.raises(MissingResult, match="laptop"):
+        load_or_run(NAME, results=smoke[0])
+    folder = tmp_path / NAME / "laptop"
+    shutil.copytree(smoke[0] / NAME / "smoke", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"finished": None}))
+    with pytest.raises(MissingResult, match="only partly computed in profile 'laptop'"):
+        load_or_run(NAME, results=tmp_path)
+
+
+def test_which_profile_is_shown(tiny, tmp_path, monkeypatch):
+    with pytest.raises(MissingResult, match="laptop"):
+        load_or_run(NAME, results=tmp_path)
+    go(tmp_path, "laptop")
+    assert load_or_run(NAME, results=tmp_path).profile == "laptop"
+    go(tmp_path, "gpu")
+    assert load_or_run(NAME, results=tmp_path).profile == "gpu"
+    assert load_or_run(NAME, "laptop", results=tmp_path).profile == "laptop"
+    monkeypatch.setenv("TOSCORE_PROFILE", "smoke")
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    assert load_or_run(NAME).profile == "smoke"  # the one profile that is made when missing
+    assert (tmp_path / NAME / "smoke" / "manifest.json").exists()
+    states = experiment.states().set_index("profile")
+    assert states.state.to_dict() == {"smoke": "done", "laptop": "done", "gpu": "done"}
+    assert (states.seconds >= 0).all()
+
+
+def test_states_of_nothing(tmp_path):
+    states = experiment.states(tmp_path)
+    assert set(states.state) == {"missing"}
+    assert set(states.profile) == {"smoke", "laptop", "gpu"}
+
+
+def test_unknown_names(tmp_path):
+    for call in (run, load_or_run):
+        with pytest.raises(ValueError, match="unknown experiment 'fc': choose one of fc-mnist"):
+            call("fc", "smoke", results=tmp_path)
+        with pytest.raises(ValueError, match="unknown profile 'big': choose one of smoke, laptop"):
+            call(NAME, "big", results=tmp_path)
+
+
+def test_a_missing_data_set_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.delenv("TOSCORE_DATA", raising=False)
+    experiment._data.cache_clear()
+    with pytest.raises(ts.data.DataError, match="TOSCORE_DATA"):
+        run(NAME, "laptop", results=tmp_path, progress=False)
+    assert not list(tmp_path.rglob("*"))
+
+
+# -- what the repository stores --------------------------------------------------------------------
+
+STORED = PROJECT / "results" / NAME / "laptop"
+
+
+def stored_result():
+    manifest = experiment._read_manifest(STORED)
+    if not (manifest and manifest["finished"]):
+        pytest.skip("no finished laptop result is stored")
+    return load_or_run(NAME, "laptop", results=PROJECT / "results")
+
+
+def test_stored_laptop_result():
+    result = stored_result()
+    settings = experiment.EXPERIMENTS[NAME]["laptop"]
+    assert result.manifest["settings_digest"] == settings.digest()
+    assert result.manifest["data"]["name"] == "mnist"
+    assert settings.widths == (4, 8, 16, 32)
+    assert len(settings.seeds) >= 2 and settings.n_minima >= 5
+    cells = {(w, d, s) for w in settings.widths for d in settings.depths for s in settings.seeds}
+    assert set(result.barcodes()) == cells
+    assert_barcodes_are_the_segments(result)
+    for _, rows in result.minima.groupby(experiment.CELL):
+        # fewer than asked for only where starts ended in one minimum: the numbers show it
+        assert 2 <= len(rows) <= settings.n_minima
+        assert rows.start.is_unique and rows.start.max() < settings.n_minima
+        assert (rows.loss > 0).all() and rows.test_error.between(0, 0.9).all()
+    for _, code in result.barcodes().items():
+        assert (code.lengths >= 0).all()
+    assert len(result.profiles) == len(result.passes)
+    assert np.isfinite(result.profiles).all()
+    assert (result.profiles.max(axis=1) <= result.passes.saddle * (1 + 1e-5)).all()
+
+
+def test_stored_files_are_small_and_name_no_machine():
+    stored_result()
+    files = [p for p in STORED.iterdir() if p.is_file()]
+    assert sum(p.stat().st_size for p in files) < 5e6
+    for path in files:
+        if path.suffix in (".json", ".csv"):
+            assert_tells_nothing_of_the_machine(path.read_text())

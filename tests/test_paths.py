@@ -1,0 +1,347 @@
+"""connect and loss_barcode: passes bound from above, their maximum truly found."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+import toscore as ts
+from toscore import Landscape, Minima, connect, loss_barcode, surfaces
+from toscore.paths import bezier
+
+# What 400 steps reach on these surfaces: the pass found lies above the true one by at most this
+# share of the longest segment.
+NEAR = {"mueller_brown": 0.1, "himmelblau": 1e-3, "six_hump_camel": 1e-3, "double_wells": 1e-5}
+# How far a path's stated maximum may lie below its true one, by the spacing of the last search.
+FOUND = 1e-7
+
+
+def build(name):
+    if name == "double_wells":
+        return surfaces.double_wells([1.0, 0.7, 1.3], [0.3, -0.2, 0.9])
+    return getattr(surfaces, name)()
+
+
+def found(landscape, minima, pairs="all", **settings):
+    return connect(landscape, minima, pairs, **{"steps": 400, "progress": False} | settings)
+
+
+@pytest.fixture(scope="module", params=NEAR)
+def connected(request):
+    """A surface, and the paths along the pairs its saddles join."""
+    surface = build(request.param)
+    lr = {"mueller_brown": 0.01}.get(request.param, 0.05)
+    pairs = np.unique(np.sort(surface.pairs, axis=1), axis=0)
+    return request.param, surface, found(surface, surface.minima, pairs, lr=lr)
+
+
+@pytest.fixture(scope="module")
+def network():
+    digits = ts.load_data("digits", n_train=60)
+    model = ts.mlp(digits.shape, digits.n_classes, width=4, activation="gelu")
+    return Landscape(model, digits.x_train, digits.y_train, weight_decay=1e-3)
+
+
+@pytest.fixture(scope="module")
+def minima(network):
+    return ts.find_minima(network, 3, steps=100, lr=0.05, max_evaluations=100, progress=False)
+
+
+# -- on surfaces -----------------------------------------------------------------------------------
+
+
+def true_passes(surface) -> np.ndarray:
+    """The true minimax heights between all minima (N, N), through whatever lies between."""
+    n = len(surface.minima)
+    height = np.full((n, n), np.inf)
+    for (i, j), value in zip(surface.pairs, surface.loss(surface.saddles).numpy(), strict=True):
+        height[i, j] = height[j, i] = min(height[i, j], value)
+    for k in range(n):  # Floyd and Warshall, with max for plus
+        height = np.minimum(height, np.maximum(height[:, k, None], height[None, k]))
+    return height
+
+
+def test_passes_bound_the_true_ones_from_above_and_closely(connected):
+    name, surface, paths = connected
+    exact = true_passes(surface)[tuple(paths.pairs.T)]
+    assert (paths.saddle >= exact - FOUND * np.maximum(1, np.abs(exact))).all()
+    barcode = ts.barcode_of_minima(surface.loss(surface.minima), paths.pairs, paths.saddle)
+    rest = np.isfinite(surface.barcode.death)
+    assert (np.isfinite(barcode.death) == rest).all()
+    above = barcode.death[rest] - surface.barcode.death[rest]
+    assert above.max() <= NEAR[name] * surface.barcode.to_score("max")
+
+
+def test_no_point_of_a_path_is_higher_than_its_saddle(connected):
+    _, surface, paths = connected
+    t = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    dense = surface.loss(bezier(paths.controls, t.expand(len(paths), -1))).numpy()
+    scale = np.maximum(1, np.abs(paths.saddle))
+    assert (dense.max(axis=1) <= paths.saddle + 1e-6 * scale).all()
+    assert (dense.max(axis=1) >= paths.saddle - 1e-4 * scale).all()
+
+
+def test_the_maximum_between_two_samples_is_found():
+    # One step hardly moves the straight path; bumps narrower than a pixel but wider than the
+    # samples' spacing stand between samples, the lower one on a sample.
+    def f(p):
+        x = p[..., 0]
+        between = 2 * torch.exp(-(((x - 0.5039) / 0.003) ** 2))
+        return between + 1.6 * torch.exp(-(((x - 0.25) / 0.003) ** 2)) + p[..., 1] ** 2
+
+    surface = surfaces.from_function(f, [(0, 1), (-1, 1)])
+    paths = found(surface, torch.tensor([[0.0, 0.0], [1.0, 0.0]]), steps=1, lr=1e-9)
+    assert paths.profiles.max() < 1.9
+    assert paths.saddle[0] == pytest.approx(2, abs=1e-6)
+    assert paths.t[0] == pytest.approx(0.5039, abs=1e-4)
+
+
+def test_saddle_points_lie_on_the_paths_at_the_height_stated(connected):
+    _, surface, paths = connected
+    assert paths.points.shape == (len(paths), surface.dim)
+    np.testing.assert_allclose(surface.loss(paths.points), paths.saddle, rtol=1e-9)
+    on_curve = bezier(paths.controls, paths.t[:, None])[:, 0]
+    torch.testing.assert_close(on_curve, paths.points)
+    assert ((paths.t >= 0) & (paths.t <= 1)).all()
+
+
+def test_profiles_begin_and_end_at_the_minima(connected):
+    _, surface, paths = connected
+    losses = surface.loss(surface.minima).numpy()
+    ends = surface.minima[torch.as_tensor(paths.pairs)]
+    torch.testing.assert_close(paths.controls[:, [0, -1]], ends, rtol=0, atol=0)
+    np.testing.assert_allclose(paths.profiles[:, [0, -1]], losses[paths.pairs], atol=1e-9)
+    assert paths.profiles.shape == (len(paths), len(paths.profile_t))
+    assert paths.profile_t[0] == 0 and paths.profile_t[-1] == 1
+    assert (paths.profiles.max(axis=1) <= paths.saddle).all()
+    np.testing.assert_allclose(
+        paths.profiles, surface.loss(bezier(paths.controls, paths.profile_t)), rtol=1e-9, atol=1e-9
+    )
+    higher = losses[paths.pairs].max(axis=1)
+    np.testing.assert_allclose(paths.excess, paths.saddle - higher, atol=1e-9)
+    assert not paths.certified.any() and paths.certified.shape == (len(paths),)
+    assert paths.evaluations > 0 and paths.seconds > 0
+
+
+def test_frame(connected):
+    frame = connected[2].to_frame()
+    assert list(frame) == ["i", "j", "saddle", "excess", "t", "certified"]
+    assert (frame[["i", "j"]].to_numpy() == connected[2].pairs).all()
+    assert (frame.saddle == connected[2].saddle).all()
+
+
+def test_paths_are_lower_than_straight_lines(connected):
+    name, surface, paths = connected
+    t = np.linspace(0, 1, 1001)
+    straight = surface.loss(bezier(surface.minima[torch.as_tensor(paths.pairs)], t)).numpy()
+    # A stage is judged by 33 points of its curve, so that a straight line that is all but the best
+    # may be left for a slightly worse curve.
+    slack = 2e-3 * surface.barcode.to_score("max")
+    assert (paths.saddle <= straight.max(axis=1) + slack).all()
+    if name != "double_wells":  # there the straight lines are the best paths
+        assert (paths.saddle < straight.max(axis=1) - 1e-4).any()
+
+
+def test_a_subset_of_pairs_gets_the_same_paths():
+    surface = surfaces.himmelblau()
+    whole = found(surface, surface.minima, steps=60)
+    assert whole.pairs.tolist() == [list(p) for p in combinations(range(4), 2)]
+    part = found(surface, surface.minima, [[1, 3], [0, 2]], steps=60)
+    assert part.pairs.tolist() == [[1, 3], [0, 2]]
+    rows = [4, 1]
+    np.testing.assert_allclose(part.saddle, whole.saddle[rows], rtol=1e-9)
+    torch.testing.assert_close(part.controls, whole.controls[rows])
+    np.testing.assert_allclose(part.profiles, whole.profiles[rows], rtol=1e-9, atol=1e-9)
+
+
+def test_same_seed_same_paths():
+    surface = surfaces.himmelblau()
+    torch.manual_seed(1)
+    a = found(surface, surface.minima, [[0, 1]], steps=20)
+    torch.manual_seed(2)
+    b = found(surface, surface.minima, [[0, 1]], steps=20)
+    assert torch.equal(a.controls, b.controls) and a.saddle == b.saddle
+    c = found(surface, surface.minima, [[0, 1]], steps=20, seed=1)
+    assert not torch.equal(a.controls, c.controls)
+
+
+def test_longer_training_is_lower():
+    surface = surfaces.mueller_brown()
+    short = found(surface, surface.minima, surface.pairs, steps=3)
+    long = found(surface, surface.minima, surface.pairs, steps=200)
+    assert (long.saddle < short.saddle).all()
+    assert long.evaluations > short.evaluations
+
+
+def test_a_path_that_blows_up_is_undone():
+    surface = surfaces.himmelblau()
+    straight = found(surface, surface.minima, steps=1, lr=1e-12)
+    wild = found(surface, surface.minima, steps=50, lr=1e100)
+    assert np.isfinite(wild.saddle).all() and np.isfinite(wild.profiles).all()
+    np.testing.assert_allclose(wild.saddle, straight.saddle, rtol=1e-9)
+
+
+def test_paths_of_no_pairs():
+    surface = surfaces.himmelblau()
+    for minima, pairs in (
+        (surface.minima[:1], "all"),
+        (surface.minima[:0], "all"),
+        (surface.minima, []),
+        (surface.minima, np.empty((0, 2), dtype=int)),
+    ):
+        paths = found(surface, minima, pairs)
+        assert len(paths) == len(paths.to_frame()) == paths.evaluations == 0
+        assert paths.pairs.shape == (0, 2) and paths.saddle.shape == (0,)
+        assert paths.points.shape == (0, 2)
+        assert paths.profiles.shape == (0, len(paths.profile_t))
+        assert paths.excess.shape == (0,)
+
+
+def test_minima_may_be_tensors_arrays_or_minima():
+    surface = surfaces.himmelblau()
+    minima = ts.find_minima(surface, 6, progress=False)
+    assert isinstance(minima, Minima)
+    by_object = found(surface, minima, [[0, 1]], steps=5)
+    before = minima.theta.clone()
+    by_array = found(surface, minima.theta.numpy(), [[0, 1]], steps=5)
+    assert by_object.saddle == by_array.saddle
+    assert torch.equal(minima.theta, before)
+
+
+# -- bad arguments ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"pairs": "some"}, ValueError, "'all' or an array"),
+        ({"pairs": [[0, 4]]}, ValueError, r"pairs\[0\] = \[0, 4\] is out of range"),
+        ({"pairs": [[0, 1], [-1, 2]]}, ValueError, r"pairs\[1\]"),
+        ({"pairs": [[0, 1], [2, 2]]}, ValueError, r"pairs\[1\] connects minimum 2 with itself"),
+        ({"pairs": [[0, 1], [1, 0]]}, ValueError, r"pairs\[1\] = \[0, 1\] is given twice"),
+        ({"pairs": [[0, 1], [0, 1]]}, ValueError, "given twice"),
+        ({"pairs": [0, 1]}, ValueError, r"shape \(m, 2\)"),
+        ({"pairs": [[0, 1, 2]]}, ValueError, r"shape \(m, 2\)"),
+        ({"pairs": [[0.0, 1.0]]}, TypeError, "must be integers"),
+        ({"steps": 0}, ValueError, "steps must be at least 1 and lr positive, got 0"),
+        ({"steps": -5}, ValueError, "steps"),
+        ({"lr": 0}, ValueError, "lr positive"),
+        ({"lr": -1.0}, ValueError, "lr positive"),
+        ({"lr": np.nan}, ValueError, "lr positive"),
+        ({"seed": -1}, ValueError, "non-negative|>= 0"),
+        ({"minima": [[0.0, np.nan], [1.0, 1.0]]}, FloatingPointError, "drop them first"),
+        ({"minima": [[0.0, np.inf], [1.0, 1.0]]}, FloatingPointError, "not finite"),
+        ({"minima": [[0.0, 1, 2], [1, 1, 1]]}, ValueError, r"must have shape \(\.\.\., 2\)"),
+    ],
+)
+def test_bad_arguments(settings, error, message):
+    surface = surfaces.himmelblau()
+    with pytest.raises(error, match=message):
+        found(surface, **{"minima": surface.minima, "steps": 5} | settings)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_wall_between_minima_is_said(value):
+    # not finite in a strip no path can avoid
+    def f(p):
+        return torch.where(p[..., 0].abs() < 0.1, value, (p**2).sum(-1))
+
+    surface = surfaces.from_function(f, [(-1, 1)] * 2)
+    ends = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    with pytest.raises(FloatingPointError, match=rf"f is {value} .* minima \[0, [12]\]"):
+        found(surface, ends, steps=5)
+    assert len(found(surface, ends, [[1, 2]], steps=5)) == 1
+
+
+# -- on networks -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def network_paths(network, minima):
+    return found(network, minima, steps=200, lr=0.02)
+
+
+def test_network_paths_beat_straight_lines(network, minima, network_paths):
+    paths = network_paths
+    t = np.tile(np.linspace(0, 1, 201), (len(paths), 1))
+    straight = network.loss(bezier(minima.theta[torch.as_tensor(paths.pairs)], t)).numpy()
+    higher = minima.loss[paths.pairs].max(axis=1)
+    assert (paths.saddle >= higher - 1e-6).all()
+    assert ((paths.saddle - higher) < 0.5 * (straight.max(axis=1) - higher)).all()
+
+
+def test_network_maxima_are_found(network, network_paths):
+    t = np.tile(np.linspace(0, 1, 3001), (len(network_paths), 1))
+    dense = network.loss(bezier(network_paths.controls, t)).numpy()
+    assert (dense.max(axis=1) <= network_paths.saddle * (1 + 1e-5)).all()  # float32
+    np.testing.assert_allclose(network.loss(network_paths.points), network_paths.saddle, rtol=1e-5)
+
+
+def test_a_subset_of_network_pairs(network, minima):
+    whole = found(network, minima, steps=10)
+    part = found(network, minima, [[1, 2]], steps=10)
+    np.testing.assert_allclose(part.saddle, whole.saddle[2:], rtol=1e-3)
+
+
+# -- the one-liner ---------------------------------------------------------------------------------
+
+
+def test_loss_barcode_of_mueller_brown():
+    surface = surfaces.mueller_brown()
+    code = loss_barcode(surface, 12, paths={"steps": 400}, progress=False)
+    assert len(code) == 3
+    order, exact = np.argsort(code.birth), np.argsort(surface.barcode.birth)
+    np.testing.assert_allclose(code.birth[order], surface.barcode.birth[exact], atol=1e-9)
+    above = code.death[order[1:]] - surface.barcode.death[exact[1:]]
+    assert (above >= -FOUND * 67.5).all()
+    assert (above <= [0.1 * 67.5, 0.02 * 8.5]).all()
+    # the shallowest well merges into the middle one, and that into the deepest
+    assert code.parent[order].tolist() == [-1, order[0], order[1]]
+    assert code.to_score("count", tol=1) == 2
+
+
+def test_loss_barcode_of_himmelblau():
+    code = loss_barcode(
+        surfaces.himmelblau(), n=20, seed=1, paths={"steps": 400, "lr": 0.05}, progress=False
+    )
+    assert len(code) == 4
+    deaths = np.sort(code.death)
+    assert np.isinf(deaths[-1])
+    np.testing.assert_allclose(deaths[:3], [13.311926, 67.719150, 104.015163], rtol=0.01)
+    assert (deaths[:3] >= np.array([13.311926, 67.719150, 104.015163]) - 1e-6).all()
+
+
+def test_loss_barcode_of_a_network(network):
+    settings = {
+        "minima": {"steps": 60, "lr": 0.05, "max_evaluations": 60},
+        "paths": {"steps": 30, "lr": 0.02},
+        "progress": False,
+    }
+    code = loss_barcode(network, n=3, seed=1, **settings)
+    assert len(code) == 3
+    frame = code.to_frame()
+    assert np.isfinite(code.birth).all() and not frame.isna().any().any()
+    assert np.isinf(code.death).sum() == 1
+    assert (code.lengths > 0).all() and len(code.unmerged) == 0
+    assert code.to_score("max") >= code.to_score() > 0
+    # the same by hand
+    minima = ts.find_minima(network, 3, 1, progress=False, **settings["minima"])
+    paths = connect(network, minima, seed=1, progress=False, **settings["paths"])
+    by_hand = ts.barcode_of_minima(minima.loss, paths.pairs, paths.saddle)
+    assert (by_hand.birth == code.birth).all() and (by_hand.death == code.death).all()
+
+
+def test_loss_barcode_of_one_minimum():
+    bowl = surfaces.from_function(lambda p: (p**2).sum(-1), [(-1, 1)] * 2)
+    code = loss_barcode(bowl, 4, progress=False)
+    assert len(code) == 1 and code.to_score() == 0
+
+
+def test_progress_can_be_switched_off(capfd, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    surface = surfaces.himmelblau()
+    connect(surface, surface.minima, [[0, 1]], steps=5)
+    assert "1 paths: 100%" in capfd.readouterr().err
+    loss_barcode(surface, 2, paths={"steps": 5}, progress=False)
+    assert capfd.readouterr().err == ""
