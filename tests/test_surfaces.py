@@ -115,7 +115,7 @@ def test_descents_from_each_saddle_reach_the_stated_minima(surface):
         _, gradient = surface.loss_and_grad(x)
         return -(gradient / (1 + gradient.norm())).numpy()
 
-    values, vectors = torch.linalg.eigh(hessians(surface, surface.saddles))
+    _, vectors = torch.linalg.eigh(hessians(surface, surface.saddles))
     for saddle, down, pair in zip(surface.saddles, vectors[..., 0], surface.pairs, strict=True):
         ends = []
         for side in (-1, 1):
