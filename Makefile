@@ -8,7 +8,6 @@ STAMP  := $(VENV)/.installed
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export TQDM_DISABLE := 1
 TIMED  := bash tools/timed
 
 .PHONY: help env book test lint unit browser lab lock format clean
