@@ -412,7 +412,11 @@ def test_a_smaller_profile_never_takes_its_place(smoke, tmp_path):
     folder = tmp_path / NAME / "laptop"
     shutil.copytree(smoke[0] / NAME / "smoke", folder)
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"finished": None}))
+    manifest |= {
+        "finished": None,
+        "settings_digest": experiment.EXPERIMENTS[NAME]["laptop"].digest(),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(MissingResult, match="only partly computed in profile 'laptop'"):
         load_or_run(NAME, results=tmp_path)
 
@@ -497,3 +501,33 @@ def test_stored_files_are_small_and_name_no_machine():
     for path in files:
         if path.suffix in (".json", ".csv"):
             assert_tells_nothing_of_the_machine(path.read_text())
+
+
+def test_one_minimum_and_no_pass(tiny, tmp_path, monkeypatch):
+    alone = replace(tiny, n_minima=1)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", alone)
+    result = run(NAME, "smoke", results=tmp_path, workers=1, progress=False)
+    assert len(result.minima) == 2 and not len(result.passes)
+    assert all(len(code) == 1 and code.to_score() == 0 for code in result.barcodes().values())
+
+
+def test_stale_results_are_not_shown(tiny, tmp_path, monkeypatch):
+    run(NAME, "laptop", results=tmp_path, workers=1, progress=False)
+    other = replace(experiment.EXPERIMENTS[NAME]["laptop"], weight_decay=9.0)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "laptop", other)
+    with pytest.raises(ValueError, match="other settings.*toscore run fc-mnist --profile laptop"):
+        load_or_run(NAME, "laptop", results=tmp_path)
+
+
+def test_workers_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+        run(NAME, "smoke", results=tmp_path, workers=0, progress=False)
+
+
+def test_units_leave_the_thread_count_alone(tiny, tmp_path):
+    torch.set_num_threads(2)
+    try:
+        run(NAME, "smoke", results=tmp_path, workers=1, progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)

@@ -787,3 +787,74 @@ def test_model_defaults():
 def test_bad_models(family, settings, message):
     with pytest.raises(ValueError, match=message):
         family((1, 8, 8), 3, **settings)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_recurrent_layers_work_by_default(dtype):
+    x, y = data(4, 8)
+    f = Landscape(Recurrent().to(dtype), x.to(dtype), y)
+    theta = f.sample(2)
+    values, gradients = f.loss_and_grad(theta)
+    torch.testing.assert_close(f.loss(theta), values)
+    torch.testing.assert_close(f.loss_and_grad(theta[1])[1], gradients[1])
+    assert f.error(theta).shape == (2,)
+
+
+def test_hessian_of_an_attention_layer():
+    x, y = data(4, 8)
+    f = Landscape(Encoder().double().eval(), x, y)
+    theta = f.sample(1)[0]
+    v = torch.randn(f.dim, dtype=WHOLE)
+    ends = [f.loss_and_grad(theta + h * v)[1] for h in (1e-5, -1e-5)]
+    torch.testing.assert_close(f.hvp(theta, v), (ends[0] - ends[1]) / 2e-5, rtol=1e-4, atol=1e-7)
+
+
+def test_class_weights_are_never_split():
+    """The weighted mean of two halves is not the weighted mean of all: sorted labels show it."""
+    x, y = data(6)
+    order = y.argsort()
+    weight = torch.tensor([1.0, 5.0, 0.2], dtype=WHOLE)
+
+    def weighted(outputs, targets):
+        return cross_entropy(outputs, targets, weight=weight)
+
+    whole = Landscape(small(), x[order], y[order], weighted)
+    chunked = Landscape(small(), x[order], y[order], weighted, memory=1)
+    theta = whole.sample(2)
+    torch.testing.assert_close(chunked.loss(theta), whole.loss(theta), rtol=1e-12, atol=0)
+
+
+def test_batch_statistics_behind_a_zero_layer_are_seen():
+    last = nn.Linear(5, CLASSES)
+    nn.init.zeros_(last.weight)
+    norm = nn.BatchNorm1d(5, track_running_stats=False)
+    x, y = data(6)
+    model = nn.Sequential(nn.Linear(6, 5), norm, last).double()
+    whole, chunked = Landscape(model, x, y), Landscape(model, x, y, memory=1)
+    theta = whole.sample(2)
+    torch.testing.assert_close(chunked.loss(theta), whole.loss(theta), rtol=1e-12, atol=0)
+
+
+def test_later_changes_of_the_data_do_not_change_f():
+    x, y = data(6)
+    f = Landscape(small(), x, y)
+    theta = f.sample(1)
+    before = f.loss(theta)
+    x.zero_()
+    y.zero_()
+    assert torch.equal(f.loss(theta), before)
+
+
+def test_module_can_be_trained_further():
+    model = small()
+    model[0].bias.requires_grad_(False)
+    f = Landscape(model, *data(6))
+    trainable = [p.requires_grad for p in f.module(f.sample(1)).parameters()]
+    assert trainable == [True, False, True, True]
+
+
+@pytest.mark.parametrize("batch", [[0.5, 1.0], [True, False], []])
+def test_a_batch_holds_sample_numbers(batch):
+    f = Landscape(small(), *data(6))
+    with pytest.raises(TypeError, match="int64 sample numbers"):
+        f.loss_and_grad(f.sample(1), torch.tensor(batch))

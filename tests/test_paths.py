@@ -14,7 +14,7 @@ from toscore.paths import bezier
 # share of the longest segment.
 NEAR = {"mueller_brown": 0.1, "himmelblau": 1e-3, "six_hump_camel": 1e-3, "double_wells": 1e-5}
 # How far a path's stated maximum may lie below its true one, by the spacing of the last search.
-FOUND = 1e-7
+FOUND = 1e-9
 
 
 def build(name):
@@ -170,7 +170,9 @@ def test_longer_training_is_lower():
     surface = surfaces.mueller_brown()
     short = found(surface, surface.minima, surface.pairs, steps=3)
     long = found(surface, surface.minima, surface.pairs, steps=200)
-    assert (long.saddle < short.saddle).all()
+    exact = surface.loss(surface.saddles).numpy()
+    assert long.saddle[0] < short.saddle[0] - 10
+    assert (long.saddle[1] < exact[1] + 1e-3) and (long.saddle >= exact - 1e-9).all()
     assert long.evaluations > short.evaluations
 
 
@@ -232,7 +234,7 @@ def test_minima_may_be_tensors_arrays_or_minima():
         ({"seed": -1}, ValueError, "non-negative|>= 0"),
         ({"minima": [[0.0, np.nan], [1.0, 1.0]]}, FloatingPointError, "drop them first"),
         ({"minima": [[0.0, np.inf], [1.0, 1.0]]}, FloatingPointError, "not finite"),
-        ({"minima": [[0.0, 1, 2], [1, 1, 1]]}, ValueError, r"must have shape \(\.\.\., 2\)"),
+        ({"minima": [[0.0, 1, 2], [1, 1, 1]]}, ValueError, r"must have shape \(N, 2\)"),
     ],
 )
 def test_bad_arguments(settings, error, message):
@@ -345,3 +347,26 @@ def test_progress_can_be_switched_off(capfd, monkeypatch):
     assert "1 paths: 100%" in capfd.readouterr().err
     loss_barcode(surface, 2, paths={"steps": 5}, progress=False)
     assert capfd.readouterr().err == ""
+
+
+def test_a_detour_round_a_hole_is_found():
+    """Not-a-number on the straight line is no reason to keep to it."""
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        wells = (x**2 - 1) ** 2 + (y - 1.5 * (1 - x**2)) ** 2
+        return wells.where(x**2 + y**2 > 0.01, torch.nan)
+
+    hole = surfaces.from_function(f, [(-2, 2), (-2, 3)])
+    ends = torch.tensor([[-1.0, 0], [1, 0]], dtype=torch.float64)
+    try:
+        paths = ts.connect(hole, ends, lr=0.1, steps=600, progress=False)
+    except FloatingPointError:
+        pytest.fail("the path stayed in the hole")
+    assert 1 - 1e-6 <= paths.saddle[0] < 1.2
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3, 2), (3, 5)])
+def test_minima_of_a_wrong_shape(shape):
+    with pytest.raises(ValueError, match="must have shape"):
+        ts.connect(surfaces.himmelblau(), torch.zeros(shape), progress=False)

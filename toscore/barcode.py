@@ -157,15 +157,17 @@ class Barcode:
 
 
 def _finite_vector(x, name: str) -> np.ndarray:
-    """x as a finite float64 vector that keeps the order of its values, or a clear error."""
+    """x as a finite float64 vector, or a clear error; integers beyond 2^53 are rounded."""
     if hasattr(x, "detach"):  # a torch tensor, on whatever device
-        x = x.detach().cpu().numpy()
+        x = x.detach().cpu()
+        x = (x.double() if x.is_floating_point() else x).numpy()
     x = np.asarray(x)
     if x.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {x.shape}")
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be real numbers, got dtype {x.dtype}")
-    y = x.astype(np.float64)
+    with np.errstate(over="ignore"):  # what overflows is named below
+        y = x.astype(np.float64)
     if not np.isfinite(y).all():
         i = int(np.flatnonzero(~np.isfinite(y))[0])
         raise ValueError(f"{name}[{i}] is {x[i]}: every value must be finite (as float64)")

@@ -184,12 +184,9 @@ def run(
     if fresh and folder.exists():
         _set_aside(folder)
     stored = _read_manifest(folder)
-    if stored and stored["settings_digest"] != settings.digest():
-        raise ValueError(
-            f"{folder} holds results of {name} under other settings: keep them by checking out the "
-            f"code that made them, or start over with: toscore run {name} --profile {profile} "
-            "--fresh"
-        )
+    _refuse_other_settings(stored, settings, folder)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     if stored and stored["finished"]:
         return _load(name, profile, folder)
 
@@ -253,15 +250,18 @@ def load_or_run(name: str, profile: str | None = None, *, results=None) -> Resul
 
     Raises
     ------
+    ValueError
+        What is stored was computed under other settings than the code now has.
     MissingResult
         Nothing complete is stored for this profile. A smaller one never takes its place.
     """
     if profile is None and not os.environ.get("TOSCORE_PROFILE"):
         stored = _read_manifest(_find(name, "gpu", results)[1])
         profile = "gpu" if stored and stored["finished"] else "laptop"
-    _, folder = _find(name, profile, results)
+    settings, folder = _find(name, profile, results)
     profile = folder.name
     manifest = _read_manifest(folder)
+    _refuse_other_settings(manifest, settings, folder)
     if manifest and manifest["finished"]:
         return _load(name, profile, folder)
     if profile == "smoke":
@@ -271,6 +271,15 @@ def load_or_run(name: str, profile: str | None = None, *, results=None) -> Resul
         f"{name} {state} in profile {profile!r}. Make it with: toscore run {name} --profile "
         f"{profile}"
     )
+
+
+def _refuse_other_settings(manifest: dict | None, settings: Settings, folder: Path) -> None:
+    if manifest and manifest["settings_digest"] != settings.digest():
+        raise ValueError(
+            f"{folder} holds results under other settings: keep them by checking out the code that "
+            f"made them, or start over with: toscore run {folder.parent.name} --profile "
+            f"{folder.name} --fresh"
+        )
 
 
 def states(results=None) -> pd.DataFrame:
@@ -387,7 +396,11 @@ def _pass_unit(settings, folder, data_root, cell, chunk) -> None:
 
 def _assemble(settings, folder, manifest, cells) -> None:
     """Tables and manifest from the finished parts."""
-    minima, passes, profiles, profile_t, units = [], [], [], None, {}
+    # where all starts of every cell ended in one minimum there is no pass, but still a table
+    no_pass = dict.fromkeys([*CELL, "i", "j"], np.empty(0, dtype=np.int64))
+    no_pass |= dict.fromkeys(["saddle", "excess", "t"], np.empty(0))
+    minima, passes, profile_t, units = [], [pd.DataFrame(no_pass)], np.empty(0), {}
+    profiles = []
     for cell in cells:
         keys = dict(zip(CELL, cell, strict=True))
         with np.load(_part(folder, cell)) as part:
@@ -403,7 +416,9 @@ def _assemble(settings, folder, manifest, cells) -> None:
                 profile_t = part["profile_t"]
                 profiles.append(part["profiles"])
                 units[_part(folder, cell, chunk).stem] = round(float(part["seconds"]), 2)
-    minima, passes = pd.concat(minima, ignore_index=True), pd.concat(passes, ignore_index=True)
+    minima = pd.concat(minima, ignore_index=True)
+    passes = pd.concat(passes[1:] or passes, ignore_index=True)
+    profiles = np.concatenate(profiles) if profiles else np.empty((0, 0))
     segments = []
     for cell, code in _barcodes(minima, passes).items():
         keys = dict(zip(CELL, cell, strict=True))
@@ -411,7 +426,7 @@ def _assemble(settings, folder, manifest, cells) -> None:
     _write_csv(folder / "minima.csv", minima)
     _write_csv(folder / "passes.csv", passes)
     _write_csv(folder / "segments.csv", pd.concat(segments, ignore_index=True))
-    _write_npz(folder / "profiles.npz", profile_t=profile_t, profiles=np.concatenate(profiles))
+    _write_npz(folder / "profiles.npz", profile_t=profile_t, profiles=profiles)
     manifest |= {"finished": _now(), "seconds": round(sum(units.values()), 1), "parts": units}
     _write_manifest(folder, manifest)
 
@@ -422,7 +437,9 @@ def _barcodes(minima: pd.DataFrame, passes: pd.DataFrame) -> dict:
     for cell, rows in minima.groupby(CELL):
         joined = groups.get(cell, passes.iloc[:0])
         rows = rows.sort_values("minimum")
-        barcodes[cell] = barcode_of_minima(rows.loss, joined[["i", "j"]], joined.saddle)
+        # an empty table read from a file has columns of no type
+        pairs, heights = joined[["i", "j"]].to_numpy(np.int64), joined.saddle.to_numpy(np.float64)
+        barcodes[cell] = barcode_of_minima(rows.loss, pairs, heights)
     return barcodes
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 __all__ = ["Landscape"]
@@ -88,7 +89,8 @@ class Landscape:
         self._sizes = [p.numel() for _, p in trainable]
         self.dim = sum(self._sizes)
         self._model = copy.deepcopy(model).to(self.device, self.dtype).requires_grad_(False)
-        self.inputs, self.targets = self._checked_data(inputs, targets)
+        # copies: a later change of the caller's tensors must not change f
+        self.inputs, self.targets = (t.clone() for t in self._checked_data(inputs, targets))
         self.start = torch.cat([p.detach().reshape(-1) for _, p in trainable])
         self.start = self.start.to(self.device, self.dtype)
         self._try_out(batched)
@@ -122,6 +124,8 @@ class Landscape:
         points, shape = self._points(theta)
         if batch is not None:
             batch = torch.as_tensor(batch, device=self.device)
+            if batch.dtype != torch.int64 or not batch.numel():
+                raise TypeError(f"batch must hold int64 sample numbers, got {batch.dtype}")
             if batch.ndim > 1:
                 batch = batch.expand(*shape, batch.shape[-1]).reshape(len(points), -1)
         gradients, values = self._mean_over_data(self._gradient, points, batch)
@@ -135,7 +139,9 @@ class Landscape:
         points = points.reshape(*shape, self.dim).expand(full).reshape(-1, self.dim)
         vectors = vectors.reshape(*v_shape, self.dim).expand(full).reshape(-1, self.dim)
         pairs = torch.cat([points, vectors], dim=1)
-        return self._mean_over_data(self._hessian_product, pairs)[0].reshape(full)
+        # the fused attention kernels have no second derivative
+        with sdpa_kernel(SDPBackend.MATH):
+            return self._mean_over_data(self._hessian_product, pairs)[0].reshape(full)
 
     def error(self, theta, inputs=None, targets=None) -> torch.Tensor:
         """Share of misclassified samples in [0, 1] at each point: (..., D) -> (...).
@@ -177,6 +183,8 @@ class Landscape:
             raise ValueError(f"theta must be one point, got {len(points)}")
         module = copy.deepcopy(self._model)
         module.load_state_dict({**module.state_dict(), **self._unflatten(points[0])})
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name in self._names)
         return module
 
     # -- how it is evaluated ----------------------------------------------------------------------
@@ -255,6 +263,8 @@ class Landscape:
                 f"{len(inputs)} inputs and {len(targets)} targets: give as many of both, at least 1"
             )
         for name, x in (("inputs", inputs), ("targets", targets)):
+            if x.is_complex():
+                raise TypeError(f"{name} are complex: pass real and imaginary part as channels")
             if x.dtype.is_floating_point and not torch.isfinite(x).all():
                 bad = int((~torch.isfinite(x)).sum())
                 raise ValueError(f"{bad} entries of {name} are not finite: clean the data first")
@@ -295,7 +305,7 @@ class Landscape:
             )
         saved = sum(t.numel() * t.element_size() for t in kept) / len(x)
         self._bytes_an_input = max(1, int(2 * saved))  # and as much again for the gradients
-        self._splits = self._is_a_mean_over_samples(x, y)
+        self._splits = self._is_a_mean_over_samples()
         self.batched = self._vmaps(x, y) if batched is None else bool(batched)
 
     def _check_labels(self, outputs):
@@ -315,17 +325,27 @@ class Landscape:
                 f"labels must be 0 to {outputs.shape[1] - 1}"
             )
 
-    def _is_a_mean_over_samples(self, x, y) -> bool:
-        """Whether f may be computed in chunks of data; batch statistics, say, forbid it."""
-        half = len(x) // 2
-        if half < 2:
+    def _is_a_mean_over_samples(self) -> bool:
+        """Whether f may be computed in chunks of data; batch statistics or class weights forbid it.
+
+        Tried on samples from all over the data, in uneven parts, at two points: the given
+        parameters can be special (a last layer of zeros hides what comes before it).
+        """
+        n = len(self.inputs)
+        if n < 4:
             return False
-        with torch.no_grad():
-            whole = self._value(self.start, x, y)
-            a = self._value(self.start, x[:half], y[:half])
-            b = self._value(self.start, x[half:], y[half:])
-        mean = (half * a + (len(x) - half) * b) / len(x)
-        return bool((whole - mean).abs() <= 1e-5 * whole.abs().clamp(min=1.0))
+        rows = torch.linspace(0, n - 1, min(n, 8 * _PROBE), device=self.device).long()
+        cut = len(rows) // 3
+        for point in (self.start, self._initialise(0, 0)):
+            with torch.no_grad():
+                whole, a, b = (
+                    self._value(point, self.inputs[part], self.targets[part])
+                    for part in (rows, rows[:cut], rows[cut:])
+                )
+            mean = (cut * a + (len(rows) - cut) * b) / len(rows)
+            if not (whole - mean).abs() <= 1e-5 * whole.abs().clamp(min=1.0):
+                return False
+        return True
 
     def _vmaps(self, x, y) -> bool:
         points = torch.stack([self.start, self.start])
@@ -335,6 +355,8 @@ class Landscape:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 vmap(self._gradient, (0, None, None), randomness="error")(points, x, y)
+                with torch.no_grad():  # other kernels may run where no gradient is asked for
+                    vmap(self._value_alone, (0, None, None), randomness="error")(points, x, y)
         except (RuntimeError, Warning):
             # torch has no batching rule for some layer, or warns that it falls back to a slow one
             return False
@@ -346,7 +368,8 @@ class Landscape:
         module = copy.deepcopy(self._model).cpu()
         owner = {}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(seed, i))
+            # not torch.manual_seed, which would reseed the GPUs' generators too
+            torch.default_generator.manual_seed(_mix(seed, i))
             for m in reversed(list(module.modules())):  # children before the modules they are in
                 reset = getattr(m, "reset_parameters", None) or getattr(
                     m, "_reset_parameters", None

@@ -24,7 +24,8 @@ class Minima:
     theta : tensor (N, D)
         The points, on the landscape's device and in its dtype.
     loss, grad_norm : float64 arrays (N,)
-        Value of f and Euclidean norm of its gradient there.
+        Value of f and Euclidean norm of its gradient there; on the boundary of a surface's box
+        without the components that push outwards.
     stationary : bool array (N,)
         ``grad_norm <= grad_tol``. Where it is False the point is only a place where the budget
         ran out, and its birth an upper bound.
@@ -91,7 +92,8 @@ def find_minima(
     batch_size : int, optional
         Samples per Adam step, drawn for each start on its own; by default all.
     max_evaluations : int
-        Budget of the L-BFGS stage for each start, in gradients of f.
+        Budget of the L-BFGS stage for each start, in gradients of f (the line search that is under
+        way is finished, so a few more may be spent).
     grad_tol : float, optional
         Gradient norm at which a point counts as stationary: 1e-4 in float32, 1e-6 in float64.
     same : float
@@ -134,6 +136,9 @@ def find_minima(
         size = len(landscape.inputs) if data else "no"
         raise ValueError(f"batch_size is {batch_size}, but the landscape has {size} samples")
 
+    labelled = data and landscape.targets.ndim == 1 and not landscape.targets.is_floating_point()
+    if held_out is not None and not labelled:
+        raise ValueError("held_out needs a landscape with one integer label a sample")
     began = time.perf_counter()
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, batch_size, progress)
@@ -155,8 +160,8 @@ def find_minima(
     loss = values.cpu().double().numpy()
     start = _distinct(theta, loss, same)
     theta, loss = theta[start], loss[start]
-    grad_norm = gradients[start].double().norm(dim=1).cpu().numpy()
-    labelled = data and landscape.targets.ndim == 1 and not landscape.targets.is_floating_point()
+    gradients = _projected(theta, gradients[start], getattr(landscape, "box", None))
+    grad_norm = gradients.double().norm(dim=1).cpu().numpy()
     return Minima(
         theta=theta,
         loss=loss,
@@ -180,7 +185,7 @@ def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tens
     """Adam on the whole stack (n, D) at once; it acts on each number alone, so on each start."""
     if not steps:
         return theta
-    theta = theta.clone()
+    theta, box = theta.clone(), getattr(landscape, "box", None)
     optimiser = torch.optim.Adam([theta], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     draws = [np.random.default_rng([seed, i, 1]) for i in range(len(theta))]
@@ -193,6 +198,8 @@ def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tens
         values, theta.grad = landscape.loss_and_grad(theta, batch)
         optimiser.step()
         schedule.step()
+        if box is not None:
+            theta.clamp_(*box.T)
         bar.set_postfix_str(f"mean loss {float(values.mean()):.4g}", refresh=False)
     return theta
 
@@ -207,9 +214,8 @@ def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, i
         nonlocal count, norm
         count += 1
         value, gradient = landscape.loss_and_grad(torch.from_numpy(x))
-        gradient = gradient.cpu().double().numpy()
-        norm = np.linalg.norm(gradient)
-        return float(value), gradient
+        norm = float(_projected(torch.from_numpy(x), gradient, box).double().norm())
+        return float(value), gradient.cpu().double().numpy()
 
     def stop_when_stationary(intermediate_result):
         if norm <= grad_tol:
@@ -237,6 +243,15 @@ def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, i
         start = end.x
         if norm <= grad_tol or count >= max_evaluations or stuck:
             return torch.from_numpy(start).to(point), count
+
+
+def _projected(theta: torch.Tensor, gradient: torch.Tensor, box) -> torch.Tensor:
+    """The gradient without the components that only push against a side of the box."""
+    if box is None:
+        return gradient
+    low, high = box.T
+    held = ((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0))
+    return gradient.masked_fill(held, 0.0)
 
 
 def _distinct(theta: torch.Tensor, loss: np.ndarray, same: float) -> np.ndarray:

@@ -24,6 +24,7 @@ __all__ = ["Paths", "connect", "loss_barcode"]
 # Bézier degrees of the stages and their share of the steps: a coarse curve first, then finer ones
 _STAGES = ((3, 0.3), (5, 0.3), (8, 0.4))
 _POINTS = 8  # points on each curve in one step
+_PROFILE_T = np.linspace(0.0, 1.0, 129)  # where f is evaluated along a finished path
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +152,8 @@ def connect(
     Garipov et al. 2018 (arXiv:1802.10026), section 3, for curves trained on random points.
     """
     theta = minima.theta if isinstance(minima, Minima) else torch.as_tensor(minima)
+    if theta.ndim != 2 or theta.shape[1] != landscape.dim:
+        raise ValueError(f"minima must have shape (N, {landscape.dim}), got {tuple(theta.shape)}")
     theta = theta.to(landscape.device, landscape.dtype)
     pairs = _checked_pairs(pairs, len(theta))
     if steps < 1 or not lr > 0:
@@ -161,9 +164,7 @@ def connect(
         raise FloatingPointError("some minima have parameters that are not finite: drop them first")
     controls, spent = _train(landscape, ends, pairs, steps, lr, seed, progress)
 
-    profile_t = np.linspace(0.0, 1.0, 129)
-    profiles = _along(landscape, controls, np.tile(profile_t, (len(pairs), 1)))
-    t, saddle = _highest(landscape, controls, profile_t, profiles)
+    profiles, t, saddle = _highest(landscape, controls)
     points = bezier(controls, t[:, None])[:, 0]
     for k in np.flatnonzero(~np.isfinite(saddle)):
         raise FloatingPointError(
@@ -176,7 +177,7 @@ def connect(
         points=points,
         t=t,
         profiles=profiles,
-        profile_t=profile_t,
+        profile_t=_PROFILE_T,
         controls=controls,
         certified=np.zeros(len(pairs), dtype=bool),
         evaluations=spent,
@@ -229,15 +230,14 @@ def _train(landscape, ends, pairs, steps, lr, seed, progress) -> tuple[torch.Ten
     if not len(pairs):
         return controls, spent
     controls = ends
-    coarse = np.tile(np.linspace(0.0, 1.0, 33), (len(pairs), 1))
     draws = [np.random.default_rng([seed, i, j]) for i, j in pairs]
     bar = progress_bar(progress, total=sum(_share(steps)), desc=f"{len(pairs)} paths")
-    best = _along(landscape, controls, coarse).max(axis=1)
+    best = _height(landscape, controls)
     for (degree, _), count in zip(_STAGES, _share(steps), strict=True):
         controls = _elevate(controls, degree)
         trained = _adam_on_curves(landscape, controls, count, lr, draws, bar)
-        top = _along(landscape, trained, coarse).max(axis=1)
-        better = top < best  # False for a top that is not finite
+        top = _height(landscape, trained)
+        better = top < best
         controls = torch.where(
             torch.as_tensor(better)[:, None, None].to(controls.device), trained, controls
         )
@@ -261,6 +261,11 @@ def _adam_on_curves(landscape, controls, steps, lr, draws, bar) -> torch.Tensor:
         basis = _bernstein(torch.as_tensor(t).to(controls), controls.shape[1])
         curve = torch.cat([controls[:, :1], inner, controls[:, -1:]], dim=1)
         values, gradients = landscape.loss_and_grad(basis @ curve)
+        # where f is no number it gives no direction, but counts as high as what is highest
+        finite = values.isfinite()
+        gradients = gradients.where(finite[..., None], 0.0)
+        highest = values.masked_fill(~finite, -torch.inf).amax(dim=1, keepdim=True)
+        values = values.where(finite, highest.nan_to_num(neginf=0.0))
         inner.grad = torch.einsum("pm,pmk,pmd->pkd", _weights(values), basis[..., 1:-1], gradients)
         optimiser.step()
         schedule.step()
@@ -281,20 +286,28 @@ def _along(landscape, controls: torch.Tensor, t: np.ndarray) -> np.ndarray:
     return landscape.loss(bezier(controls, t)).cpu().double().numpy()
 
 
-def _highest(landscape, controls, profile_t, profiles) -> tuple[np.ndarray, np.ndarray]:
-    """Parameter and value of each path's maximum, (P,), (P,).
+def _height(landscape, controls) -> np.ndarray:
+    """Value of each path's maximum, (P,); infinite where f is not a number somewhere on it."""
+    height = _highest(landscape, controls)[2]
+    return np.where(np.isnan(height), np.inf, height)
+
+
+def _highest(landscape, controls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f along each path (P, T), and parameter and value of its maximum, (P,), (P,).
 
     From the three highest local maxima of the dense profile, search a shrinking neighbourhood:
     what lies between two samples of the profile is not missed unless it is narrower than they.
     """
+    profile_t = _PROFILE_T
+    profiles = _along(landscape, controls, np.tile(profile_t, (len(controls), 1)))
     if not len(controls):
-        return np.empty(0), np.empty(0)
+        return profiles, np.empty(0), np.empty(0)
     padded = np.pad(profiles, ((0, 0), (1, 1)), constant_values=-np.inf)
     local = (profiles >= padded[:, :-2]) & (profiles >= padded[:, 2:])
     tops = np.argsort(np.where(local, -profiles, np.inf), axis=1, kind="stable")[:, :3]
     t, value = profile_t[tops], np.take_along_axis(profiles, tops, axis=1)
     width = profile_t[1]
-    for _ in range(5):
+    for _ in range(10):  # down to steps of 1e-9: a curve may cross its top very fast
         around = np.clip(t[..., None] + width * np.linspace(-1, 1, 9), 0.0, 1.0)
         flat = around.reshape(len(t), -1)
         found = _along(landscape, controls, flat).reshape(around.shape)
@@ -305,4 +318,4 @@ def _highest(landscape, controls, profile_t, profiles) -> tuple[np.ndarray, np.n
     best = value.argmax(axis=1)[:, None]
     t = np.take_along_axis(t, best, axis=1)[:, 0]
     value = np.take_along_axis(value, best, axis=1)[:, 0]
-    return t, np.maximum(value, profiles.max(axis=1))
+    return profiles, t, np.maximum(value, profiles.max(axis=1))

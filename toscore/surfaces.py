@@ -232,8 +232,8 @@ def double_wells(a, b) -> Surface:
         Barrier heights a_i > 0 and tilts with |b_i| < 8 a_i / (3 sqrt 3), so that both wells exist.
     """
     a, b = np.atleast_1d(np.asarray(a, float)), np.atleast_1d(np.asarray(b, float))
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"a and b must be vectors of one length, got {a.shape} and {b.shape}")
+    if a.ndim != 1 or a.shape != b.shape or not len(a):
+        raise ValueError(f"a and b must be vectors of one length > 0, got {a.shape}, {b.shape}")
     if len(a) > 12:
         raise ValueError(f"2^{len(a)} minima are too many to list: use at most 12 coordinates")
     for i, (height, tilt) in enumerate(zip(a, b, strict=True)):
