@@ -6,6 +6,7 @@ which value, and what to do. Nothing is repaired or left out silently.
 
 import hashlib
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
@@ -208,17 +209,27 @@ def export_data(name, out, root=None, download=False):
     out = Path(out).expanduser()
     out = out if out.suffix == ".npz" else out / f"{name}.npz"
     out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as file:
+        np.savez_compressed(file, **arrays, source=np.array(source))
+    return out
+
+
+@contextmanager
+def whole_file(path: Path):
+    """A file to write bytes to that replaces `path` when it is complete, and else leaves no trace.
+
+    A reader, or a run after a power cut, sees the old file or the new one.
+    """
     # Not tempfile: its files are closed to other users, and a class room shares the archive.
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:
-            np.savez_compressed(file, **arrays, source=np.array(source))
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, out)
+        os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    return out
 
 
 def _entry(name):

@@ -35,7 +35,7 @@ import torch
 
 from toscore import models
 from toscore.barcode import Barcode, barcode_of_minima
-from toscore.data import load_data
+from toscore.data import load_data, whole_file
 from toscore.landscape import Landscape
 from toscore.minima import find_minima, progress_bar
 from toscore.paths import connect
@@ -497,16 +497,8 @@ def _write_npz(path: Path, **arrays) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All or nothing: a reader, or a run after a power cut, sees the old file or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def _now() -> str:

@@ -298,15 +298,14 @@ def _highest(landscape, controls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     From the three highest local maxima of the dense profile, search a shrinking neighbourhood:
     what lies between two samples of the profile is not missed unless it is narrower than they.
     """
-    profile_t = _PROFILE_T
-    profiles = _along(landscape, controls, np.tile(profile_t, (len(controls), 1)))
+    profiles = _along(landscape, controls, np.tile(_PROFILE_T, (len(controls), 1)))
     if not len(controls):
         return profiles, np.empty(0), np.empty(0)
     padded = np.pad(profiles, ((0, 0), (1, 1)), constant_values=-np.inf)
     local = (profiles >= padded[:, :-2]) & (profiles >= padded[:, 2:])
     tops = np.argsort(np.where(local, -profiles, np.inf), axis=1, kind="stable")[:, :3]
-    t, value = profile_t[tops], np.take_along_axis(profiles, tops, axis=1)
-    width = profile_t[1]
+    t, value = _PROFILE_T[tops], np.take_along_axis(profiles, tops, axis=1)
+    width = _PROFILE_T[1]
     for _ in range(10):  # down to steps of 1e-9: a curve may cross its top very fast
         around = np.clip(t[..., None] + width * np.linspace(-1, 1, 9), 0.0, 1.0)
         flat = around.reshape(len(t), -1)
