@@ -1,13 +1,20 @@
 """toscore: barcodes of the minima of loss functions, and how hard minima are to escape."""
 
 from toscore import surfaces
-from toscore.barcode import Barcode, barcode_of_graph, barcode_of_grid, barcode_of_minima
+from toscore.barcode import (
+    Barcode,
+    barcode_of_graph,
+    barcode_of_grid,
+    barcode_of_minima,
+    bootstrap_interval,
+)
 from toscore.data import Data, load_data
 from toscore.experiment import MissingResult, Result, load_or_run, run
 from toscore.landscape import Landscape
 from toscore.minima import Minima, find_minima
 from toscore.models import cnn, mlp, resnet
-from toscore.paths import Paths, connect, loss_barcode
+from toscore.paths import Paths, certify, connect, loss_barcode
+from toscore.saddles import Saddle, find_saddle, lowest_eigenvalues
 from toscore.surfaces import Surface
 
 __version__ = "0.1.0"

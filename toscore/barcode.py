@@ -9,15 +9,22 @@ out of the same twenty lines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.stats import bootstrap
 
-__all__ = ["Barcode", "barcode_of_graph", "barcode_of_grid", "barcode_of_minima"]
+__all__ = [
+    "Barcode",
+    "barcode_of_graph",
+    "barcode_of_grid",
+    "barcode_of_minima",
+    "bootstrap_interval",
+]
 
 SCORES = ("mean", "max", "sum", "count")
 
@@ -41,6 +48,8 @@ class Barcode:
         the grid point. -1 where death is infinite.
     parent : int64 array (n,)
         Row of the older minimum whose component takes this one over; -1 where death is infinite.
+    death_interval : float64 array (n, 2) or None
+        Lowest and highest death that the intervals of the passes allow, where these were given.
 
     References
     ----------
@@ -52,6 +61,7 @@ class Barcode:
     minimum: np.ndarray
     saddle: np.ndarray
     parent: np.ndarray
+    death_interval: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.birth)
@@ -108,18 +118,36 @@ class Barcode:
             return float(np.count_nonzero(finite > tol))
         return float(getattr(np, kind)(finite)) if len(finite) else 0.0
 
-    def to_frame(self) -> pd.DataFrame:
-        """Tidy table, one row a minimum: minimum, birth, death, length, saddle, parent."""
-        return pd.DataFrame(
-            {
-                "minimum": self.minimum,
-                "birth": self.birth,
-                "death": self.death,
-                "length": self.lengths,
-                "saddle": self.saddle,
-                "parent": self.parent,
-            }
+    def score_interval(self, kind: str = "mean", tol: float = 0.0) -> tuple[float, float]:
+        """The TO-scores at the lowest and at the highest deaths that ``death_interval`` allows.
+
+        Errors of the passes alone; :func:`bootstrap_interval` is for the differences between seeds.
+        """
+        if self.death_interval is None:
+            raise ValueError("this barcode has no intervals: its passes were given without any")
+        low, high = (
+            replace(self, death=np.maximum(d, self.birth)).to_score(kind, tol)
+            for d in self.death_interval.T
         )
+        return low, high
+
+    def to_frame(self) -> pd.DataFrame:
+        """Tidy table, one row a minimum: minimum, birth, death, length, saddle, parent.
+
+        With intervals also ``death_low`` and ``death_high``.
+        """
+        columns = {
+            "minimum": self.minimum,
+            "birth": self.birth,
+            "death": self.death,
+            "length": self.lengths,
+            "saddle": self.saddle,
+            "parent": self.parent,
+        }
+        if self.death_interval is not None:
+            low, high = self.death_interval.T
+            columns |= {"death_low": low, "death_high": high}
+        return pd.DataFrame(columns)
 
     def diagram(self) -> np.ndarray:
         """Finite (birth, death) points, float64 (k, 2), as persim and GUDHI want them."""
@@ -194,7 +222,40 @@ def _pair_array(pairs, n: int, name: str) -> np.ndarray:
     return pairs.astype(np.int64)
 
 
-def barcode_of_minima(losses, pairs, saddles) -> Barcode:
+def bootstrap_interval(scores, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of scores, one a seed.
+
+    Parameters
+    ----------
+    scores : float (k,), k >= 2
+        TO-scores of independent runs. With two or three the interval is hardly wider than their
+        range: no resampling makes up for seeds that were not run.
+    confidence : float in (0, 1)
+    seed : int
+        Of the 9,999 resamples.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13.
+    """
+    scores = _finite_vector(scores, "scores")
+    if len(scores) < 2:
+        raise ValueError(f"an interval needs the scores of at least 2 seeds, got {len(scores)}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    if np.ptp(scores) == 0:
+        return float(scores[0]), float(scores[0])
+    found = bootstrap(
+        (scores,),
+        np.mean,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def barcode_of_minima(losses, pairs, saddles, intervals=None) -> Barcode:
     """Barcode of minima from the heights of the passes between them.
 
     A minimum spanning tree of the passes is read with the elder rule: from the lowest pass up,
@@ -210,6 +271,9 @@ def barcode_of_minima(losses, pairs, saddles) -> Barcode:
         or loops (ignored). Missing ones can leave minima unmerged: see ``Barcode.unmerged``.
     saddles : float (m,)
         Height of each pass, e.g. the highest value along the best known path.
+    intervals : (low, high), each float (m,), optional
+        Bounds of each pass, on both sides of ``saddles``. A death never falls when a pass rises,
+        so the barcodes of the bounds are the bounds of the deaths.
 
     Returns
     -------
@@ -242,7 +306,16 @@ def barcode_of_minima(losses, pairs, saddles) -> Barcode:
             f"saddles[{k}] = {saddles[k]:g} lies below the higher of the minima it connects, "
             f"{pairs[k].tolist()} at {floor[k]:g}: the maximum of a path is never below its ends"
         )
-    return _elder_rule(losses, pairs, np.maximum(saddles, floor))
+    code = _elder_rule(losses, pairs, np.maximum(saddles, floor))
+    if intervals is None:
+        return code
+    low, high = (_finite_vector(x, "intervals") for x in intervals)
+    if not (
+        len(low) == len(high) == len(pairs) and (low <= saddles).all() and (saddles <= high).all()
+    ):
+        raise ValueError("intervals must be (low, high), one of each a pair, with saddles between")
+    ends = [_elder_rule(losses, pairs, np.maximum(x, floor)).death for x in (low, high)]
+    return replace(code, death_interval=np.stack(ends, axis=1))
 
 
 def _elder_rule(births: np.ndarray, pairs: np.ndarray, heights: np.ndarray) -> Barcode:

@@ -45,7 +45,7 @@ class Landscape:
         to 512 MiB on a CPU and to 40 % of the free memory on a GPU.
     batched : bool, optional
         Evaluate stacks with vmap (True) or one by one (False). By default vmap where the model
-        allows it.
+        allows it, but one by one for convolutions on a CPU.
 
     Attributes
     ----------
@@ -95,6 +95,7 @@ class Landscape:
         self.start = self.start.to(self.device, self.dtype)
         self._try_out(batched)
         self._memory = memory or _free_memory(self.device)
+        self._double: Landscape | None = None
 
     def __repr__(self) -> str:
         return (
@@ -186,6 +187,21 @@ class Landscape:
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in self._names)
         return module
+
+    def double(self) -> Landscape:
+        """This landscape in float64: itself, or a copy that is made once."""
+        if self.dtype == torch.float64:
+            return self
+        if self._double is None:
+            twin = copy.copy(self)
+            twin.dtype, twin._memory = torch.float64, max(1, self._memory // 2)
+            twin._model = copy.deepcopy(self._model).double()
+            twin.start = self.start.double()
+            twin.inputs, twin.targets = (
+                t.double() if t.dtype.is_floating_point else t for t in (self.inputs, self.targets)
+            )
+            self._double = twin
+        return self._double
 
     # -- how it is evaluated ----------------------------------------------------------------------
 
@@ -348,6 +364,10 @@ class Landscape:
         return True
 
     def _vmaps(self, x, y) -> bool:
+        if self.device.type == "cpu" and any(
+            isinstance(m, nn.modules.conv._ConvNd) for m in self._model.modules()
+        ):
+            return False  # side by side they become grouped convolutions, on a CPU half as fast
         points = torch.stack([self.start, self.start])
         always = torch.is_warn_always_enabled()
         torch.set_warn_always(True)

@@ -77,7 +77,8 @@ def find_minima(
     """Minima reached from n starting points.
 
     First Adam with a cosine-annealed step trains all n side by side; then L-BFGS takes each down
-    to a gradient norm of ``grad_tol``, or as far as ``max_evaluations`` allow.
+    to a gradient norm of ``grad_tol``, or as far as ``max_evaluations`` allow; where float32 is too
+    coarse for that, in float64.
 
     Parameters
     ----------
@@ -147,7 +148,13 @@ def find_minima(
     # rounding, and with it the minimum that is reached, depend on how many there are
     with threadpool_limits(1, user_api="blas"):
         for i in progress_bar(progress, range(n), desc="L-BFGS"):
-            ends.append(_lbfgs(landscape, theta[i], max_evaluations, grad_tol))
+            point, spent, norm = _lbfgs(landscape, theta[i], max_evaluations, grad_tol)
+            if norm > grad_tol and spent < max_evaluations and landscape.dtype == torch.float32:
+                fine, left = landscape.double(), max_evaluations - spent
+                # half the tolerance, as rounding the end to float32 lengthens its gradient again
+                point, more, _ = _lbfgs(fine, point.double(), left, grad_tol / 2)
+                point, spent = point.to(theta), spent + more
+            ends.append((point, spent))
     theta = torch.stack([e[0] for e in ends])
     evaluations = np.array([e[1] for e in ends], dtype=np.int64)
 
@@ -204,8 +211,8 @@ def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tens
     return theta
 
 
-def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int]:
-    """scipy's L-BFGS-B from one point (D,): the end point and the gradients spent."""
+def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int, float]:
+    """scipy's L-BFGS-B from one point (D,): the end point, gradients spent, gradient norm."""
     count, norm = 0, np.inf
     box = getattr(landscape, "box", None)
     bounds = None if box is None else Bounds(*box.T.numpy())
@@ -223,7 +230,7 @@ def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, i
 
     start = point.cpu().double().numpy()
     if not max_evaluations or not np.isfinite(start).all():
-        return point, 0
+        return point, 0, norm
     # ftol 0: the gradient decides, not the decrease, which float32 cannot resolve
     options = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0}
     while True:
@@ -242,7 +249,7 @@ def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, i
         stuck = np.array_equal(end.x, start) or count - before < 3
         start = end.x
         if norm <= grad_tol or count >= max_evaluations or stuck:
-            return torch.from_numpy(start).to(point), count
+            return torch.from_numpy(start).to(point), count, norm
 
 
 def _projected(theta: torch.Tensor, gradient: torch.Tensor, box) -> torch.Tensor:

@@ -90,6 +90,10 @@ class Surface:
         (gradient,) = torch.autograd.grad(self.f(points).sum(), points, create_graph=True)
         return torch.autograd.grad((gradient * v).sum(), points)[0]
 
+    def double(self) -> Surface:
+        """Itself: surfaces are evaluated in float64."""
+        return self
+
     def _points(self, theta) -> torch.Tensor:
         theta = torch.as_tensor(theta, dtype=self.dtype, device=self.device).detach()
         if theta.shape[-1:] != (self.dim,) or not theta.numel():

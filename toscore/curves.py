@@ -1,0 +1,285 @@
+"""Curves between two points, pulled down until their highest point is as low as it will go.
+
+Every curve is a Bézier curve with fixed ends. It relaxes in blocks: some points are drawn on it,
+and L-BFGS lowers a smooth maximum of f over them by moving the control points.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.special import comb
+
+from toscore.lbfgs import Memory, minimise
+
+__all__ = ["Curve", "bezier", "elevate", "highest", "relax"]
+
+# A path relaxes in blocks of L-BFGS on points fixed for the block. The first blocks bend a coarse
+# curve, seen at few points; later ones a finer curve seen at more: (degree, points, blocks). The
+# last level goes on for as long as it takes.
+_LEVELS = ((3, 6, 2), (5, 8, 4), (8, 12, 6), (12, 20, 8), (12, 32, 1))
+_BLOCK = 25  # iterations
+_MEMORY = 100, 2**26  # most steps L-BFGS remembers, and the bytes they may take up for one path
+_STALL = 6, 1e-3  # stop after so many blocks that lower the excess by less than this share
+_BATCH_BYTES = 2**31  # for the memories of all paths that are relaxed side by side
+MOST_DEGREE = _LEVELS[-1][0]
+FINE = 6  # the first block of a curve with many control points
+PROFILE_T = np.linspace(0.0, 1.0, 129)  # where f is evaluated along a finished path
+
+
+def bezier(controls: torch.Tensor, t) -> torch.Tensor:
+    """Points of Bézier curves: controls (P, K, D), parameters (P, m) -> (P, m, D)."""
+    return bernstein(torch.as_tensor(t).to(controls), controls.shape[1]) @ controls
+
+
+def bernstein(t: torch.Tensor, k: int) -> torch.Tensor:
+    """The k Bernstein polynomials of degree k - 1 at t, (P, m) -> (P, m, k)."""
+    j = torch.arange(k, device=t.device, dtype=t.dtype)
+    factor = torch.as_tensor(comb(k - 1, np.arange(k)), device=t.device, dtype=t.dtype)
+    return factor * t[..., None] ** j * (1 - t[..., None]) ** (k - 1 - j)
+
+
+def elevate(controls: torch.Tensor, degree: int) -> torch.Tensor:
+    """The same curves with more control points, up to the given degree (exact)."""
+    while 0 < controls.shape[1] <= degree:
+        k = controls.shape[1]
+        share = torch.arange(1, k, device=controls.device, dtype=controls.dtype)[:, None] / k
+        inner = share * controls[:, :-1] + (1 - share) * controls[:, 1:]
+        controls = torch.cat([controls[:, :1], inner, controls[:, -1:]], dim=1)
+    return controls
+
+
+@dataclass
+class Curve:
+    """A path on its way down."""
+
+    i: int
+    j: int
+    run: int
+    controls: torch.Tensor  # (K, D), of the lowest curve so far
+    height: float = np.inf  # its maximum, where it was looked at
+    last: float = np.inf  # the maximum of the latest curve
+    base: float = -np.inf  # f at the higher end
+    range: float = 1.0  # highest less lowest value along the latest curve
+    block: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    records: list = field(default_factory=list)
+
+    @classmethod
+    def first(cls, theta, i, j, run, seed) -> Curve:
+        """A straight line; in later runs a bow, 0.3 of its length high, in a random direction."""
+        a, b = theta[i], theta[j]
+        if not run:
+            return cls(i, j, run, torch.stack([a, b]))
+        draw = np.random.default_rng([seed, i, j, run]).normal(size=len(a))
+        aside = torch.as_tensor(draw).to(a)
+        aside = aside - (aside @ (b - a)) / ((b - a) @ (b - a)) * (b - a)
+        aside = 0.4 * (b - a).norm() * aside / aside.norm().clamp(min=1e-12)
+        return cls(i, j, run, torch.stack([a, (2 * a + b) / 3 + aside, (a + 2 * b) / 3 + aside, b]))
+
+    @property
+    def excess(self) -> float:
+        return self.height - self.base
+
+    def sunk_since(self, block: int) -> float:
+        """The excess now, as a share of that after a block."""
+        before = self.records[min(block, len(self.records) - 1)][-1]
+        return max(self.excess, 0.0) / before if before > 0 else 0.0
+
+    def rests(self) -> bool:
+        """Whether it has come down to its higher end, or stopped sinking."""
+        blocks, share = _STALL
+        if not self.records:
+            return False
+        if self.excess <= 1e-9 * max(1.0, abs(self.base)):
+            return True
+        before = [r[-1] for r in self.records[-1 - blocks : -blocks]]
+        late = _level(self.block)[1] == _LEVELS[-1][1]
+        return late and bool(before) and before[0] - self.excess < share * self.excess
+
+
+def _level(block: int) -> tuple[int, int]:
+    """Degree of the curve and number of points in a block."""
+    ends = np.cumsum([blocks for _, _, blocks in _LEVELS])
+    degree, points, _ = _LEVELS[min(ends.searchsorted(block, side="right"), len(_LEVELS) - 1)]
+    return degree, points
+
+
+def _sharpness(block: int) -> float:
+    """Logarithm of how much more the highest point of a path weighs than the lowest."""
+    return min(1e3, 3.0 * 2 ** max(0.0, (block - 6) / 2))
+
+
+def _memory_steps(landscape) -> int:
+    steps, size = _MEMORY
+    row = 2 * (_LEVELS[-1][0] - 1) * landscape.dim * torch.finfo(landscape.dtype).bits // 8
+    return int(np.clip(size // row, 5, steps))
+
+
+def relax(landscape, curves, budget, blocks, deadline, seed, bar) -> None:
+    """Relax curves that have come equally far, as many side by side as the memory allows."""
+    row = 2 * _memory_steps(landscape) * _LEVELS[-1][0] * landscape.dim
+    size = max(1, _BATCH_BYTES // (row * torch.finfo(landscape.dtype).bits // 8))
+    for k in range(0, len(curves), size):
+        now = time.perf_counter()
+        share = min(1.0, size / (len(curves) - k))
+        _relax_batch(
+            landscape,
+            curves[k : k + size],
+            budget,
+            blocks,
+            now + share * (deadline - now),
+            seed,
+            bar,
+        )
+
+
+def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None:
+    """Blocks of L-BFGS until the curves rest, or time, budget or the given blocks are up."""
+    live = [c for c in curves if not c.rests()]
+    if not live:
+        return
+    block, memory, rate = live[0].block, None, 0.0
+    most = max(len(c.controls) for c in live)
+    controls = torch.cat([elevate(c.controls[None], most - 1) for c in live])
+    if not live[0].records:
+        _look(landscape, live, controls, _level(block)[1], time.perf_counter(), 0)
+    while live and block != blocks:
+        degree, points = _level(block)
+        # L-BFGS evaluates once before it iterates, and the curves are looked at in the end
+        left = (budget - live[0].evaluations - _looks(points)) // points - 1
+        began = time.perf_counter()
+        iterations = int(min(_BLOCK, left, (deadline - began) / rate if rate else _BLOCK))
+        if iterations < 1 or began >= deadline:
+            break
+        controls, memory = _lift(controls, degree, memory, _memory_steps(landscape))
+        t = _draw(live, points, seed)
+        controls = _descend(landscape, live, controls, t, iterations, memory)
+        block += 1
+        _look(landscape, live, controls, points, began, points * (iterations + 1))
+        rate = (time.perf_counter() - began) / iterations
+        for k, c in enumerate(live):
+            c.block = block
+            if c.last > c.height + max(c.excess, 0.0):  # blown up: back to the lowest curve
+                controls[k] = elevate(c.controls[None], degree)[0]
+        bar.update(len(live))
+        going = [k for k, c in enumerate(live) if not c.rests()]
+        if len(going) < len(live):
+            rows = torch.tensor(going, dtype=torch.int64, device=controls.device)
+            live, controls, memory = [live[k] for k in going], controls[rows], memory.of_rows(rows)
+
+
+def _looks(points: int) -> int:
+    """At how many places a curve is looked at after a block with so many points."""
+    return 4 * points + 1
+
+
+def _look(landscape, curves, controls, points, began, evaluations) -> None:
+    """Measure the curves (P, K, D), keep those that are the lowest so far, take down the cost."""
+    t = np.tile(np.linspace(0.0, 1.0, _looks(points)), (len(curves), 1))
+    values = _along(landscape, controls, t)
+    seconds = (time.perf_counter() - began) / len(curves)
+    for c, curve, value in zip(curves, controls, values, strict=True):
+        c.base = max(value[0], value[-1])
+        c.last = value.max() if np.isfinite(value).all() else np.inf
+        finite = value[np.isfinite(value)]
+        c.range = max(np.ptp(finite), 1e-12 * max(1.0, abs(c.base)))
+        if c.last < c.height or not c.records:
+            c.controls, c.height = curve.clone(), c.last
+        c.evaluations += evaluations + len(value)
+        c.seconds += seconds
+        c.records.append((c.i, c.j, c.run, c.evaluations, c.seconds, c.excess))
+
+
+def _lift(controls, degree, memory, steps) -> tuple[torch.Tensor, Memory]:
+    """The curves with more control points, and what L-BFGS knows carried over to them.
+
+    With E the matrix that raises the degree, steps become E s; changes of the gradient become
+    the shortest y' with E^T y' = y, so that s'y' = s y for every two of them.
+    """
+    count, k, dim = controls.shape
+    lifted = elevate(controls, degree)
+    inner = lifted.shape[1] - 2
+    if memory is None:
+        return lifted, Memory.empty(lifted[:, 1:-1].reshape(count, -1), steps)
+    if lifted.shape == controls.shape:
+        return controls, memory
+    unit = torch.eye(k, dtype=controls.dtype, device=controls.device)[None]
+    raising = elevate(unit, degree)[0, 1:-1, 1:-1]
+
+    def carried(matrix, vectors):
+        parts = vectors.view(count, -1, k - 2, dim)
+        return torch.einsum("ab,pmbd->pmad", matrix, parts).reshape(count, -1, inner * dim)
+
+    changes = carried(torch.linalg.pinv(raising.T), memory.changes)
+    yy = (changes @ changes.mT).double()
+    return lifted, Memory(carried(raising, memory.steps), changes, memory.sy, yy, memory.count)
+
+
+def _draw(curves, points: int, seed: int) -> np.ndarray:
+    """Parameters (P, m): the same place in each of m equal parts of [0, 1], new in each block."""
+    shift = [
+        np.random.default_rng([seed, c.i, c.j, c.run, c.block]).uniform(size=1) for c in curves
+    ]
+    return (np.arange(points) + np.stack(shift)) / points
+
+
+def _descend(landscape, curves, controls, t, iterations, memory) -> torch.Tensor:
+    """L-BFGS on the control points (P, K, D), against the smooth maximum of f at t (P, m)."""
+    basis = bernstein(torch.as_tensor(t).to(controls), controls.shape[1])
+    sharpness = [_sharpness(c.block) / c.range for c in curves]
+    sharpness = torch.as_tensor(sharpness).to(controls)[:, None]
+    ends = controls[:, :1], controls[:, -1:]
+    size = controls.shape[0], controls.shape[1] - 2, controls.shape[2]
+
+    def smooth_maximum(inner):
+        curve = torch.cat([ends[0], inner.view(size), ends[1]], dim=1)
+        values, gradients = landscape.loss_and_grad(basis @ curve)
+        weights = torch.softmax(sharpness * values, dim=1)
+        value = torch.logsumexp(sharpness * values, dim=1) / sharpness[:, 0]
+        slope = torch.einsum("pm,pmk,pmd->pkd", weights, basis[..., 1:-1], gradients)
+        return value, slope.reshape(len(inner), -1)
+
+    first_step = 0.1 * (ends[1] - ends[0]).norm(dim=(1, 2))
+    inner = controls[:, 1:-1].reshape(size[0], -1)
+    inner, _ = minimise(smooth_maximum, inner, iterations, memory, first_step)
+    return torch.cat([ends[0], inner.view(size), ends[1]], dim=1)
+
+
+def _along(landscape, controls: torch.Tensor, t: np.ndarray) -> np.ndarray:
+    """f on the curves at t, (P, m) -> float64 (P, m)."""
+    if not len(controls):
+        return np.empty(t.shape)
+    return landscape.loss(bezier(controls, t)).cpu().double().numpy()
+
+
+def highest(landscape, controls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """f along each path (P, T), and parameter and value of its maximum, (P,), (P,).
+
+    From the three highest local maxima of the dense profile, search a shrinking neighbourhood:
+    what lies between two samples of the profile is not missed unless it is narrower than they.
+    """
+    profiles = _along(landscape, controls, np.tile(PROFILE_T, (len(controls), 1)))
+    if not len(controls):
+        return profiles, np.empty(0), np.empty(0)
+    padded = np.pad(profiles, ((0, 0), (1, 1)), constant_values=-np.inf)
+    local = (profiles >= padded[:, :-2]) & (profiles >= padded[:, 2:])
+    tops = np.argsort(np.where(local, -profiles, np.inf), axis=1, kind="stable")[:, :3]
+    t, value = PROFILE_T[tops], np.take_along_axis(profiles, tops, axis=1)
+    width = PROFILE_T[1]
+    for _ in range(10):  # down to steps of 1e-9: a curve may cross its top very fast
+        around = np.clip(t[..., None] + width * np.linspace(-1, 1, 9), 0.0, 1.0)
+        flat = around.reshape(len(t), -1)
+        found = _along(landscape, controls, flat).reshape(around.shape)
+        best = found.argmax(axis=2)[..., None]
+        t = np.take_along_axis(around, best, axis=2)[..., 0]
+        value = np.take_along_axis(found, best, axis=2)[..., 0]
+        width /= 4
+    best = value.argmax(axis=1)[:, None]
+    t = np.take_along_axis(t, best, axis=1)[:, 0]
+    value = np.take_along_axis(value, best, axis=1)[:, 0]
+    return profiles, t, np.maximum(value, profiles.max(axis=1))
