@@ -577,3 +577,44 @@ def test_mueller_brown_on_a_grid_agrees_to_its_resolution():
     assert (error[:, 0] >= -1e-9).all() and (error[:, 0] <= birth_above).all()
     assert (error[:, 1] >= -below).all() and (error[:, 1] <= death_above).all()
     assert 0 <= code.birth.min() - surface.barcode.birth.min() <= birth_above
+
+
+# -- intervals -------------------------------------------------------------------------------------
+
+
+def test_intervals_of_passes_become_intervals_of_deaths():
+    # 0 is lowest; 1 dies at its pass to 0; 2 at the lower of its two passes
+    losses, pairs = [0.0, 1.0, 2.0], [[0, 1], [1, 2], [0, 2]]
+    low, mid, high = [2.5, 3.5, 2.9], [3.0, 4.0, 5.0], [3.5, 4.5, 6.0]
+    code = ts.barcode_of_minima(losses, pairs, mid, (low, high))
+    np.testing.assert_array_equal(code.death, [np.inf, 3, 4])
+    # at the low ends the pass 0-2 undercuts 1-2
+    np.testing.assert_array_equal(code.death_interval, [[np.inf, np.inf], [2.5, 3.5], [2.9, 4.5]])
+    assert code.score_interval() == ((1.5 + 0.9) / 2, (2.5 + 2.5) / 2)
+    assert list(code.to_frame())[-2:] == ["death_low", "death_high"]
+
+
+def test_bad_intervals():
+    args = [0.0, 1.0], [[0, 1]], [3.0]
+    for bad in (([3.5], [4.0]), ([2.0], [2.5]), ([2.0, 2.0], [4.0, 4.0])):
+        with pytest.raises(ValueError, match="intervals must be"):
+            ts.barcode_of_minima(*args, bad)
+    with pytest.raises(ValueError, match="no intervals"):
+        ts.barcode_of_minima(*args).score_interval()
+
+
+def test_bootstrap_interval():
+    low, high = ts.bootstrap_interval([1.0, 3.0])
+    assert (low, high) == (1.0, 3.0)  # of two scores the means are 1, 2 or 3
+    scores = np.random.default_rng(0).normal(5, 1, 400)
+    low, high = ts.bootstrap_interval(scores)
+    # the normal theory: mean -+ 1.96 / sqrt(400)
+    assert low == pytest.approx(scores.mean() - 0.098, abs=0.02)
+    assert high == pytest.approx(scores.mean() + 0.098, abs=0.02)
+    assert ts.bootstrap_interval(scores) == (low, high)
+    assert ts.bootstrap_interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+    for bad in ([1.0], [1.0, np.nan]):
+        with pytest.raises(ValueError):
+            ts.bootstrap_interval(bad)
+    with pytest.raises(ValueError, match="confidence"):
+        ts.bootstrap_interval([1.0, 2.0], confidence=1.0)

@@ -255,11 +255,14 @@ def test_chunks_of_uneven_size(share):
 
 
 def test_one_by_one_equals_batched(case):
-    model, batched, points = case
-    assert batched.batched
-    alone = Landscape(model, batched.inputs, batched.targets, weight_decay=DECAY, batched=False)
-    assert not alone.batched
-    for a, b in zip(everything(batched, points), everything(alone, points), strict=True):
+    model, landscape, points = case
+    data = landscape.inputs, landscape.targets
+    side_by_side = Landscape(model, *data, weight_decay=DECAY, batched=True)
+    alone = Landscape(model, *data, weight_decay=DECAY, batched=False)
+    assert side_by_side.batched and not alone.batched
+    # on a CPU, convolutions are faster one by one
+    assert landscape.batched == (not any(isinstance(m, nn.Conv2d) for m in model.modules()))
+    for a, b in zip(everything(side_by_side, points), everything(alone, points), strict=True):
         close(a, b)
 
 
@@ -858,3 +861,18 @@ def test_a_batch_holds_sample_numbers(batch):
     f = Landscape(small(), *data(6))
     with pytest.raises(TypeError, match="int64 sample numbers"):
         f.loss_and_grad(f.sample(1), torch.tensor(batch))
+
+
+def test_double_is_the_same_function_made_once():
+    model, (x, y) = small(), data(6)
+    single = Landscape(model.float(), x, y, weight_decay=DECAY)
+    fine = single.double()
+    assert single.dtype == torch.float32 and fine.dtype == torch.float64
+    assert fine is single.double() and fine.double() is fine
+    points = single.sample(3)
+    assert fine.loss(points).dtype == torch.float64
+    torch.testing.assert_close(fine.loss(points).float(), single.loss(points))
+    value, gradient = fine.loss_and_grad(points[0])
+    expected = plainly(model.double(), points[0].double(), x.float().double(), y)
+    close(value, expected[0])
+    close(gradient, expected[1])

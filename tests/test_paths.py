@@ -8,11 +8,11 @@ import torch
 
 import toscore as ts
 from toscore import Landscape, Minima, connect, loss_barcode, surfaces
-from toscore.paths import bezier
+from toscore.curves import bezier
 
-# What 400 steps reach on these surfaces: the pass found lies above the true one by at most this
-# share of the longest segment.
-NEAR = {"mueller_brown": 0.1, "himmelblau": 1e-3, "six_hump_camel": 1e-3, "double_wells": 1e-5}
+# What 20,000 evaluations a path reach on these surfaces without certificates: the path's maximum
+# lies above the true pass by at most this share of the longest segment.
+NEAR = {"mueller_brown": 1e-4, "himmelblau": 2e-3, "six_hump_camel": 1e-3, "double_wells": 1e-5}
 # How far a path's stated maximum may lie below its true one, by the spacing of the last search.
 FOUND = 1e-9
 
@@ -24,16 +24,15 @@ def build(name):
 
 
 def found(landscape, minima, pairs="all", **settings):
-    return connect(landscape, minima, pairs, **{"steps": 400, "progress": False} | settings)
+    return connect(landscape, minima, pairs, **{"certified": False, "progress": False} | settings)
 
 
 @pytest.fixture(scope="module", params=NEAR)
 def connected(request):
     """A surface, and the paths along the pairs its saddles join."""
     surface = build(request.param)
-    lr = {"mueller_brown": 0.01}.get(request.param, 0.05)
     pairs = np.unique(np.sort(surface.pairs, axis=1), axis=0)
-    return request.param, surface, found(surface, surface.minima, pairs, lr=lr)
+    return request.param, surface, found(surface, surface.minima, pairs, budget=20_000)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ def test_no_point_of_a_path_is_higher_than_its_saddle(connected):
 
 
 def test_the_maximum_between_two_samples_is_found():
-    # One step hardly moves the straight path; bumps narrower than a pixel but wider than the
+    # No budget to leave the straight path; bumps narrower than a pixel but wider than the
     # samples' spacing stand between samples, the lower one on a sample.
     def f(p):
         x = p[..., 0]
@@ -91,7 +90,7 @@ def test_the_maximum_between_two_samples_is_found():
         return between + 1.6 * torch.exp(-(((x - 0.25) / 0.003) ** 2)) + p[..., 1] ** 2
 
     surface = surfaces.from_function(f, [(0, 1), (-1, 1)])
-    paths = found(surface, torch.tensor([[0.0, 0.0], [1.0, 0.0]]), steps=1, lr=1e-9)
+    paths = found(surface, torch.tensor([[0.0, 0.0], [1.0, 0.0]]), budget=1)
     assert paths.profiles.max() < 1.9
     assert paths.saddle[0] == pytest.approx(2, abs=1e-6)
     assert paths.t[0] == pytest.approx(0.5039, abs=1e-4)
@@ -126,7 +125,9 @@ def test_profiles_begin_and_end_at_the_minima(connected):
 
 def test_frame(connected):
     frame = connected[2].to_frame()
-    assert list(frame) == ["i", "j", "saddle", "excess", "t", "certified"]
+    passes = ["i", "j", "saddle", "excess", "maximum", "t", "spread", "certified"]
+    certificates = ["verdict", "grad_norm", "lowest", "second", "moved", "products"]
+    assert list(frame) == passes + certificates
     assert (frame[["i", "j"]].to_numpy() == connected[2].pairs).all()
     assert (frame.saddle == connected[2].saddle).all()
 
@@ -135,8 +136,8 @@ def test_paths_are_lower_than_straight_lines(connected):
     name, surface, paths = connected
     t = np.linspace(0, 1, 1001)
     straight = surface.loss(bezier(surface.minima[torch.as_tensor(paths.pairs)], t)).numpy()
-    # A stage is judged by 33 points of its curve, so that a straight line that is all but the best
-    # may be left for a slightly worse curve.
+    # A curve is judged by a finite number of its points, so that a straight line that is all but
+    # the best may be left for a slightly worse curve.
     slack = 2e-3 * surface.barcode.to_score("max")
     assert (paths.saddle <= straight.max(axis=1) + slack).all()
     if name != "double_wells":  # there the straight lines are the best paths
@@ -145,9 +146,9 @@ def test_paths_are_lower_than_straight_lines(connected):
 
 def test_a_subset_of_pairs_gets_the_same_paths():
     surface = surfaces.himmelblau()
-    whole = found(surface, surface.minima, steps=60)
+    whole = found(surface, surface.minima, budget=800)
     assert whole.pairs.tolist() == [list(p) for p in combinations(range(4), 2)]
-    part = found(surface, surface.minima, [[1, 3], [0, 2]], steps=60)
+    part = found(surface, surface.minima, [[1, 3], [0, 2]], budget=800)
     assert part.pairs.tolist() == [[1, 3], [0, 2]]
     rows = [4, 1]
     np.testing.assert_allclose(part.saddle, whole.saddle[rows], rtol=1e-9)
@@ -158,30 +159,37 @@ def test_a_subset_of_pairs_gets_the_same_paths():
 def test_same_seed_same_paths():
     surface = surfaces.himmelblau()
     torch.manual_seed(1)
-    a = found(surface, surface.minima, [[0, 1]], steps=20)
+    a = found(surface, surface.minima, [[0, 1]], budget=400)
     torch.manual_seed(2)
-    b = found(surface, surface.minima, [[0, 1]], steps=20)
+    b = found(surface, surface.minima, [[0, 1]], budget=400)
     assert torch.equal(a.controls, b.controls) and a.saddle == b.saddle
-    c = found(surface, surface.minima, [[0, 1]], steps=20, seed=1)
+    c = found(surface, surface.minima, [[0, 1]], budget=400, seed=1)
     assert not torch.equal(a.controls, c.controls)
 
 
 def test_longer_training_is_lower():
     surface = surfaces.mueller_brown()
-    short = found(surface, surface.minima, surface.pairs, steps=3)
-    long = found(surface, surface.minima, surface.pairs, steps=200)
+    short = found(surface, surface.minima, surface.pairs, budget=100)
+    long = found(surface, surface.minima, surface.pairs, budget=20_000)
     exact = surface.loss(surface.saddles).numpy()
-    assert long.saddle[0] < short.saddle[0] - 10
-    assert (long.saddle[1] < exact[1] + 1e-3) and (long.saddle >= exact - 1e-9).all()
+    assert long.saddle[0] < short.saddle[0] - 1
+    assert (long.saddle[1] < exact[1] + 0.1) and (long.saddle >= exact - 1e-9).all()
     assert long.evaluations > short.evaluations
 
 
-def test_a_path_that_blows_up_is_undone():
-    surface = surfaces.himmelblau()
-    straight = found(surface, surface.minima, steps=1, lr=1e-12)
-    wild = found(surface, surface.minima, steps=50, lr=1e100)
-    assert np.isfinite(wild.saddle).all() and np.isfinite(wild.profiles).all()
-    np.testing.assert_allclose(wild.saddle, straight.saddle, rtol=1e-9)
+def test_a_step_that_blows_up_is_cut():
+    # flat near the line, a wall of 1e30 beyond: the first steps, sized by the chord, hit it
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        hill = (1 - x**2) ** 2 + torch.exp(-20 * (y - 0.1) ** 2) * (1 - x**2)
+        return hill + 1e30 * (y.abs() - 0.6).clamp(min=0) ** 2
+
+    surface = surfaces.from_function(f, [(-1, 1), (-1, 1)])
+    ends = torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    paths = found(surface, ends, budget=2000)
+    straight = found(surface, ends, budget=1)
+    assert np.isfinite(paths.profiles).all()
+    assert paths.saddle[0] < straight.saddle[0] - 0.3
 
 
 def test_paths_of_no_pairs():
@@ -204,9 +212,9 @@ def test_minima_may_be_tensors_arrays_or_minima():
     surface = surfaces.himmelblau()
     minima = ts.find_minima(surface, 6, progress=False)
     assert isinstance(minima, Minima)
-    by_object = found(surface, minima, [[0, 1]], steps=5)
+    by_object = found(surface, minima, [[0, 1]], budget=200)
     before = minima.theta.clone()
-    by_array = found(surface, minima.theta.numpy(), [[0, 1]], steps=5)
+    by_array = found(surface, minima.theta.numpy(), [[0, 1]], budget=200)
     assert by_object.saddle == by_array.saddle
     assert torch.equal(minima.theta, before)
 
@@ -217,7 +225,7 @@ def test_minima_may_be_tensors_arrays_or_minima():
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"pairs": "some"}, ValueError, "'all' or an array"),
+        ({"pairs": "some"}, ValueError, "'needed', 'all' or an array"),
         ({"pairs": [[0, 4]]}, ValueError, r"pairs\[0\] = \[0, 4\] is out of range"),
         ({"pairs": [[0, 1], [-1, 2]]}, ValueError, r"pairs\[1\]"),
         ({"pairs": [[0, 1], [2, 2]]}, ValueError, r"pairs\[1\] connects minimum 2 with itself"),
@@ -226,13 +234,24 @@ def test_minima_may_be_tensors_arrays_or_minima():
         ({"pairs": [0, 1]}, ValueError, r"shape \(m, 2\)"),
         ({"pairs": [[0, 1, 2]]}, ValueError, r"shape \(m, 2\)"),
         ({"pairs": [[0.0, 1.0]]}, TypeError, "must be integers"),
-        ({"steps": 0}, ValueError, "steps must be at least 1 and lr positive, got 0"),
-        ({"steps": -5}, ValueError, "steps"),
-        ({"lr": 0}, ValueError, "lr positive"),
-        ({"lr": -1.0}, ValueError, "lr positive"),
-        ({"lr": np.nan}, ValueError, "lr positive"),
+        ({"budget": 0}, ValueError, "budget must be at least 1, got 0"),
+        ({"budget": -5}, ValueError, "budget"),
+        ({"seconds": 0}, ValueError, "seconds must be positive, got 0"),
+        ({"seconds": np.nan}, ValueError, "seconds"),
+        ({"restarts": 0}, ValueError, "restarts must be at least 1"),
+        ({"tol": -1.0}, ValueError, "tol must be at least 0"),
+        ({"tol": np.nan}, ValueError, "tol"),
+        (
+            {"minima": [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]},
+            ValueError,
+            "0 and 2 are the same point",
+        ),
         ({"seed": -1}, ValueError, "non-negative|>= 0"),
-        ({"minima": [[0.0, np.nan], [1.0, 1.0]]}, FloatingPointError, "drop them first"),
+        (
+            {"minima": [[0.0, np.nan], [1.0, 1.0]]},
+            FloatingPointError,
+            "minimum 0 has parameters that are not finite",
+        ),
         ({"minima": [[0.0, np.inf], [1.0, 1.0]]}, FloatingPointError, "not finite"),
         ({"minima": [[0.0, 1, 2], [1, 1, 1]]}, ValueError, r"must have shape \(N, 2\)"),
     ],
@@ -240,7 +259,7 @@ def test_minima_may_be_tensors_arrays_or_minima():
 def test_bad_arguments(settings, error, message):
     surface = surfaces.himmelblau()
     with pytest.raises(error, match=message):
-        found(surface, **{"minima": surface.minima, "steps": 5} | settings)
+        found(surface, **{"minima": surface.minima, "budget": 200} | settings)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -252,8 +271,8 @@ def test_a_wall_between_minima_is_said(value):
     surface = surfaces.from_function(f, [(-1, 1)] * 2)
     ends = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
     with pytest.raises(FloatingPointError, match=rf"f is {value} .* minima \[0, [12]\]"):
-        found(surface, ends, steps=5)
-    assert len(found(surface, ends, [[1, 2]], steps=5)) == 1
+        found(surface, ends, budget=200)
+    assert len(found(surface, ends, [[1, 2]], budget=200)) == 1
 
 
 # -- on networks -----------------------------------------------------------------------------------
@@ -261,7 +280,7 @@ def test_a_wall_between_minima_is_said(value):
 
 @pytest.fixture(scope="module")
 def network_paths(network, minima):
-    return found(network, minima, steps=200, lr=0.02)
+    return found(network, minima, budget=1600)
 
 
 def test_network_paths_beat_straight_lines(network, minima, network_paths):
@@ -281,9 +300,10 @@ def test_network_maxima_are_found(network, network_paths):
 
 
 def test_a_subset_of_network_pairs(network, minima):
-    whole = found(network, minima, steps=10)
-    part = found(network, minima, [[1, 2]], steps=10)
-    np.testing.assert_allclose(part.saddle, whole.saddle[2:], rtol=1e-3)
+    whole = found(network, minima, budget=600)
+    part = found(network, minima, [[1, 2]], budget=600)
+    # float32 rounds differently in a batch, and L-BFGS amplifies it
+    np.testing.assert_allclose(part.saddle, whole.saddle[2:], rtol=2e-2)
 
 
 # -- the one-liner ---------------------------------------------------------------------------------
@@ -291,33 +311,31 @@ def test_a_subset_of_network_pairs(network, minima):
 
 def test_loss_barcode_of_mueller_brown():
     surface = surfaces.mueller_brown()
-    code = loss_barcode(surface, 12, paths={"steps": 400}, progress=False)
+    code = loss_barcode(surface, 12, progress=False)
     assert len(code) == 3
     order, exact = np.argsort(code.birth), np.argsort(surface.barcode.birth)
     np.testing.assert_allclose(code.birth[order], surface.barcode.birth[exact], atol=1e-9)
-    above = code.death[order[1:]] - surface.barcode.death[exact[1:]]
-    assert (above >= -FOUND * 67.5).all()
-    assert (above <= [0.1 * 67.5, 0.02 * 8.5]).all()
+    np.testing.assert_allclose(code.death[order], surface.barcode.death[exact], atol=1e-6)
+    assert (code.death_interval[order, 0] == code.death[order]).all()
+    assert (code.death_interval[:, 1] >= code.death).all()
     # the shallowest well merges into the middle one, and that into the deepest
     assert code.parent[order].tolist() == [-1, order[0], order[1]]
     assert code.to_score("count", tol=1) == 2
 
 
 def test_loss_barcode_of_himmelblau():
-    code = loss_barcode(
-        surfaces.himmelblau(), n=20, seed=1, paths={"steps": 400, "lr": 0.05}, progress=False
-    )
+    code = loss_barcode(surfaces.himmelblau(), n=20, seed=1, progress=False)
     assert len(code) == 4
     deaths = np.sort(code.death)
     assert np.isinf(deaths[-1])
-    np.testing.assert_allclose(deaths[:3], [13.311926, 67.719150, 104.015163], rtol=0.01)
+    np.testing.assert_allclose(deaths[:3], [13.311926, 67.719150, 104.015163], atol=1e-6)
     assert (deaths[:3] >= np.array([13.311926, 67.719150, 104.015163]) - 1e-6).all()
 
 
 def test_loss_barcode_of_a_network(network):
     settings = {
         "minima": {"steps": 60, "lr": 0.05, "max_evaluations": 60},
-        "paths": {"steps": 30, "lr": 0.02},
+        "paths": {"budget": 500, "certified": False},
         "progress": False,
     }
     code = loss_barcode(network, n=3, seed=1, **settings)
@@ -325,7 +343,7 @@ def test_loss_barcode_of_a_network(network):
     frame = code.to_frame()
     assert np.isfinite(code.birth).all() and not frame.isna().any().any()
     assert np.isinf(code.death).sum() == 1
-    assert (code.lengths > 0).all() and len(code.unmerged) == 0
+    assert (code.lengths >= 0).all() and len(code.unmerged) == 0
     assert code.to_score("max") >= code.to_score() > 0
     # the same by hand
     minima = ts.find_minima(network, 3, 1, progress=False, **settings["minima"])
@@ -343,9 +361,10 @@ def test_loss_barcode_of_one_minimum():
 def test_progress_can_be_switched_off(capfd, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "0")
     surface = surfaces.himmelblau()
-    connect(surface, surface.minima, [[0, 1]], steps=5)
-    assert "1 paths: 100%" in capfd.readouterr().err
-    loss_barcode(surface, 2, paths={"steps": 5}, progress=False)
+    connect(surface, surface.minima, [[0, 1]], budget=200)
+    shown = capfd.readouterr().err
+    assert "paths:" in shown and "saddles: 100%" in shown
+    loss_barcode(surface, 2, paths={"budget": 200}, progress=False)
     assert capfd.readouterr().err == ""
 
 
@@ -360,7 +379,7 @@ def test_a_detour_round_a_hole_is_found():
     hole = surfaces.from_function(f, [(-2, 2), (-2, 3)])
     ends = torch.tensor([[-1.0, 0], [1, 0]], dtype=torch.float64)
     try:
-        paths = ts.connect(hole, ends, lr=0.1, steps=600, progress=False)
+        paths = ts.connect(hole, ends, progress=False)
     except FloatingPointError:
         pytest.fail("the path stayed in the hole")
     assert 1 - 1e-6 <= paths.saddle[0] < 1.2
@@ -370,3 +389,70 @@ def test_a_detour_round_a_hole_is_found():
 def test_minima_of_a_wrong_shape(shape):
     with pytest.raises(ValueError, match="must have shape"):
         ts.connect(surfaces.himmelblau(), torch.zeros(shape), progress=False)
+
+
+# -- which pairs matter ----------------------------------------------------------------------------
+
+
+def test_needed_pairs_give_the_barcode_of_all():
+    surface = surfaces.six_hump_camel()
+    losses = surface.loss(surface.minima)
+    needed = found(surface, surface.minima, "needed")
+    everything = found(surface, surface.minima, "all")
+    assert needed.skipped > 0 and needed.skipped + len(needed) == len(everything) == 15
+    assert needed.evaluations < everything.evaluations
+    a, b = needed.barcode(losses), everything.barcode(losses)
+    finite = np.isfinite(b.death)
+    assert (np.isfinite(a.death) == finite).all()
+    assert (a.death >= b.death - 1e-9).all()  # fewer passes never lower a death
+    np.testing.assert_allclose(a.lengths[finite], b.lengths[finite], rtol=0.1)  # tol
+
+
+def test_pairs_that_leave_minima_apart():
+    surface = surfaces.himmelblau()
+    paths = found(surface, surface.minima, [[0, 1], [2, 3]], budget=200)
+    code = paths.barcode(surface.loss(surface.minima))
+    assert len(code.unmerged) == 1 and np.isinf(code.death).sum() == 2
+    with pytest.raises(ValueError, match="joined to no lower minimum"):
+        code.to_score()
+
+
+# -- budgets and restarts --------------------------------------------------------------------------
+
+
+def test_the_budget_is_kept():
+    surface = surfaces.himmelblau()
+    for budget in (1, 200, 1000):
+        paths = found(surface, surface.minima, budget=budget)
+        assert paths.history.evaluations.max() <= max(budget, 25)  # the line is looked at anyway
+        assert paths.evaluations == paths.history.groupby(["i", "j"]).evaluations.max().sum()
+
+
+def test_time_may_run_out_at_once():
+    surface = surfaces.himmelblau()
+    straight = found(surface, surface.minima, budget=1)
+    paths = found(surface, surface.minima, seconds=1e-9, certified=True)
+    np.testing.assert_allclose(paths.saddle, straight.saddle, rtol=1e-9)
+    assert (paths.certificates.verdict == "not tried").all()
+
+
+def test_restarts_are_independent_and_the_lowest_counts():
+    surface = surfaces.mueller_brown()
+    one = found(surface, surface.minima, [[0, 2], [1, 2]], budget=2000)
+    three = found(surface, surface.minima, [[0, 2], [1, 2]], budget=2000, restarts=3)
+    assert np.isnan(one.spread).all() and three.restarts.shape == (2, 3)
+    np.testing.assert_allclose(three.restarts[:, 0], one.saddle, rtol=1e-9)
+    np.testing.assert_array_equal(three.maximum, three.restarts.min(axis=1))
+    assert (three.spread > 0).all()
+    code = three.barcode(surface.loss(surface.minima))
+    runs = three.restarts[code.saddle[1]]
+    np.testing.assert_array_equal(code.death_interval[1], [runs.min(), runs.max()])
+    assert set(three.history.run) == {0, 1, 2}
+
+
+def test_history_falls():
+    surface = surfaces.mueller_brown()
+    history = found(surface, surface.minima, [[0, 2]]).history
+    assert (history.excess.diff().dropna() <= 0).all()
+    assert (history.evaluations.diff().dropna() > 0).all()
+    assert (history.seconds.diff().dropna() > 0).all()

@@ -15,18 +15,17 @@ from scipy.special import comb
 
 from toscore.lbfgs import Memory, minimise
 
-__all__ = ["Curve", "bezier", "elevate", "highest", "relax"]
+__all__ = ["Curve", "bernstein", "bezier", "elevate", "highest", "level", "relax"]
 
 # A path relaxes in blocks of L-BFGS on points fixed for the block. The first blocks bend a coarse
 # curve, seen at few points; later ones a finer curve seen at more: (degree, points, blocks). The
 # last level goes on for as long as it takes.
-_LEVELS = ((3, 6, 2), (5, 8, 4), (8, 12, 6), (12, 20, 8), (12, 32, 1))
+_LEVELS = ((3, 6, 2), (5, 8, 4), (8, 12, 6), (12, 20, 8), (16, 32, 8), (24, 48, 1))
 _BLOCK = 25  # iterations
 _MEMORY = 100, 2**26  # most steps L-BFGS remembers, and the bytes they may take up for one path
 _STALL = 6, 1e-3  # stop after so many blocks that lower the excess by less than this share
 _BATCH_BYTES = 2**31  # for the memories of all paths that are relaxed side by side
-MOST_DEGREE = _LEVELS[-1][0]
-FINE = 6  # the first block of a curve with many control points
+FINE = 20  # the first block of a curve that has many control points from the start
 PROFILE_T = np.linspace(0.0, 1.0, 129)  # where f is evaluated along a finished path
 
 
@@ -64,6 +63,7 @@ class Curve:
     last: float = np.inf  # the maximum of the latest curve
     base: float = -np.inf  # f at the higher end
     range: float = 1.0  # highest less lowest value along the latest curve
+    grid: np.ndarray = field(default_factory=lambda: np.tile([0.0, 1.0], (2, 1)))  # see _spread
     block: int = 0
     evaluations: int = 0
     seconds: float = 0.0
@@ -98,11 +98,11 @@ class Curve:
         if self.excess <= 1e-9 * max(1.0, abs(self.base)):
             return True
         before = [r[-1] for r in self.records[-1 - blocks : -blocks]]
-        late = _level(self.block)[1] == _LEVELS[-1][1]
+        late = level(self.block)[1] == _LEVELS[-1][1]
         return late and bool(before) and before[0] - self.excess < share * self.excess
 
 
-def _level(block: int) -> tuple[int, int]:
+def level(block: int) -> tuple[int, int]:
     """Degree of the curve and number of points in a block."""
     ends = np.cumsum([blocks for _, _, blocks in _LEVELS])
     degree, points, _ = _LEVELS[min(ends.searchsorted(block, side="right"), len(_LEVELS) - 1)]
@@ -115,14 +115,15 @@ def _sharpness(block: int) -> float:
 
 
 def _memory_steps(landscape) -> int:
+    """How many steps of a path L-BFGS remembers."""
     steps, size = _MEMORY
-    row = 2 * (_LEVELS[-1][0] - 1) * landscape.dim * torch.finfo(landscape.dtype).bits // 8
+    row = 2 * 11 * landscape.dim * torch.finfo(landscape.dtype).bits // 8  # at degree 12
     return int(np.clip(size // row, 5, steps))
 
 
 def relax(landscape, curves, budget, blocks, deadline, seed, bar) -> None:
     """Relax curves that have come equally far, as many side by side as the memory allows."""
-    row = 2 * _memory_steps(landscape) * _LEVELS[-1][0] * landscape.dim
+    row = 2 * _memory_steps(landscape) * (_LEVELS[-1][0] - 1) * landscape.dim
     size = max(1, _BATCH_BYTES // (row * torch.finfo(landscape.dtype).bits // 8))
     for k in range(0, len(curves), size):
         now = time.perf_counter()
@@ -147,9 +148,9 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None
     most = max(len(c.controls) for c in live)
     controls = torch.cat([elevate(c.controls[None], most - 1) for c in live])
     if not live[0].records:
-        _look(landscape, live, controls, _level(block)[1], time.perf_counter(), 0)
+        _look(landscape, live, controls, level(block)[1], time.perf_counter(), 0)
     while live and block != blocks:
-        degree, points = _level(block)
+        degree, points = level(block)
         # L-BFGS evaluates once before it iterates, and the curves are looked at in the end
         left = (budget - live[0].evaluations - _looks(points)) // points - 1
         began = time.perf_counter()
@@ -180,10 +181,14 @@ def _looks(points: int) -> int:
 
 def _look(landscape, curves, controls, points, began, evaluations) -> None:
     """Measure the curves (P, K, D), keep those that are the lowest so far, take down the cost."""
-    t = np.tile(np.linspace(0.0, 1.0, _looks(points)), (len(curves), 1))
-    values = _along(landscape, controls, t)
+    even = np.linspace(0.0, 1.0, _looks(points))
+    t = np.stack([np.interp(even, *c.grid) for c in curves])
+    places = bezier(controls, t)
+    values = landscape.loss(places).cpu().double().numpy()
+    spread = _spread(t, places)
     seconds = (time.perf_counter() - began) / len(curves)
-    for c, curve, value in zip(curves, controls, values, strict=True):
+    for c, curve, value, *grid in zip(curves, controls, values, spread, t, strict=True):
+        c.grid = np.stack(grid)
         c.base = max(value[0], value[-1])
         c.last = value.max() if np.isfinite(value).all() else np.inf
         finite = value[np.isfinite(value)]
@@ -193,6 +198,17 @@ def _look(landscape, curves, controls, points, began, evaluations) -> None:
         c.evaluations += evaluations + len(value)
         c.seconds += seconds
         c.records.append((c.i, c.j, c.run, c.evaluations, c.seconds, c.excess))
+
+
+def _spread(t, places) -> np.ndarray:
+    """How far along its curve each place (P, m, D) at t (P, m) is: 0 at the start, 1 at the end.
+
+    Half by length and half by t. Even in t alone, places would leave gaps where the curve is fast,
+    and nothing would keep its high points out of them.
+    """
+    length = (places[:, 1:] - places[:, :-1]).norm(dim=-1).cumsum(dim=1).cpu().double().numpy()
+    length = np.pad(length, ((0, 0), (1, 0))) / np.maximum(length[:, -1:], 1e-300)
+    return (length + t) / 2
 
 
 def _lift(controls, degree, memory, steps) -> tuple[torch.Tensor, Memory]:
@@ -221,11 +237,12 @@ def _lift(controls, degree, memory, steps) -> tuple[torch.Tensor, Memory]:
 
 
 def _draw(curves, points: int, seed: int) -> np.ndarray:
-    """Parameters (P, m): the same place in each of m equal parts of [0, 1], new in each block."""
-    shift = [
-        np.random.default_rng([seed, c.i, c.j, c.run, c.block]).uniform(size=1) for c in curves
-    ]
-    return (np.arange(points) + np.stack(shift)) / points
+    """Parameters (P, m), spread out along each curve from a place that is new in each block."""
+    drawn = []
+    for c in curves:
+        shift = np.random.default_rng([seed, c.i, c.j, c.run, c.block]).uniform()
+        drawn.append(np.interp((np.arange(points) + shift) / points, *c.grid))
+    return np.stack(drawn)
 
 
 def _descend(landscape, curves, controls, t, iterations, memory) -> torch.Tensor:
@@ -239,6 +256,11 @@ def _descend(landscape, curves, controls, t, iterations, memory) -> torch.Tensor
     def smooth_maximum(inner):
         curve = torch.cat([ends[0], inner.view(size), ends[1]], dim=1)
         values, gradients = landscape.loss_and_grad(basis @ curve)
+        # where f is no number it gives no direction, but counts as high as what is highest
+        finite = values.isfinite() & gradients.isfinite().all(dim=-1)
+        highest = values.masked_fill(~finite, -torch.inf).amax(dim=1, keepdim=True)
+        values = values.where(finite, highest.nan_to_num(neginf=torch.inf))
+        gradients = gradients.where(finite[..., None], 0.0)
         weights = torch.softmax(sharpness * values, dim=1)
         value = torch.logsumexp(sharpness * values, dim=1) / sharpness[:, 0]
         slope = torch.einsum("pm,pmk,pmd->pkd", weights, basis[..., 1:-1], gradients)
@@ -260,25 +282,33 @@ def _along(landscape, controls: torch.Tensor, t: np.ndarray) -> np.ndarray:
 def highest(landscape, controls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f along each path (P, T), and parameter and value of its maximum, (P,), (P,).
 
-    From the three highest local maxima of the dense profile, search a shrinking neighbourhood:
-    what lies between two samples of the profile is not missed unless it is narrower than they.
+    f is evaluated densely, in t and along the curve's length. Around the three highest local maxima
+    a shrinking neighbourhood is searched: what lies between two of the places is not missed unless
+    it is narrower than they.
     """
-    profiles = _along(landscape, controls, np.tile(PROFILE_T, (len(controls), 1)))
+    t = np.tile(PROFILE_T, (len(controls), 1))
+    profiles = _along(landscape, controls, t)
     if not len(controls):
         return profiles, np.empty(0), np.empty(0)
-    padded = np.pad(profiles, ((0, 0), (1, 1)), constant_values=-np.inf)
-    local = (profiles >= padded[:, :-2]) & (profiles >= padded[:, 2:])
-    tops = np.argsort(np.where(local, -profiles, np.inf), axis=1, kind="stable")[:, :3]
-    t, value = PROFILE_T[tops], np.take_along_axis(profiles, tops, axis=1)
-    width = PROFILE_T[1]
+    for _ in range(2):  # the second time from places that are spread out already
+        reached = _spread(t, bezier(controls, t))
+        more = [np.interp(np.linspace(0, 1, 257), *pair) for pair in zip(reached, t, strict=True)]
+        t = np.sort(np.concatenate([np.tile(PROFILE_T, (len(controls), 1)), more], axis=1))
+    values = _along(landscape, controls, t)
+    padded = np.pad(values, ((0, 0), (1, 1)), constant_values=-np.inf)
+    local = (values >= padded[:, :-2]) & (values >= padded[:, 2:])
+    tops = np.argsort(np.where(local, -values, np.inf), axis=1, kind="stable")[:, :3]
+    gap = np.diff(t, axis=1)
+    width = np.maximum(np.pad(gap, ((0, 0), (1, 0))), np.pad(gap, ((0, 0), (0, 1))))
+    t, value, width = (np.take_along_axis(x, tops, axis=1) for x in (t, values, width))
     for _ in range(10):  # down to steps of 1e-9: a curve may cross its top very fast
-        around = np.clip(t[..., None] + width * np.linspace(-1, 1, 9), 0.0, 1.0)
+        around = np.clip(t[..., None] + width[..., None] * np.linspace(-1, 1, 9), 0.0, 1.0)
         flat = around.reshape(len(t), -1)
         found = _along(landscape, controls, flat).reshape(around.shape)
         best = found.argmax(axis=2)[..., None]
         t = np.take_along_axis(around, best, axis=2)[..., 0]
         value = np.take_along_axis(found, best, axis=2)[..., 0]
-        width /= 4
+        width = width / 4
     best = value.argmax(axis=1)[:, None]
     t = np.take_along_axis(t, best, axis=1)[:, 0]
     value = np.take_along_axis(value, best, axis=1)[:, 0]

@@ -20,12 +20,11 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 
 import joblib
@@ -62,7 +61,6 @@ class Settings:
     minima: dict = field(default_factory=dict)  # further settings of find_minima
     paths: dict = field(default_factory=dict)  # further settings of connect
     device: str = "cpu"
-    pairs_a_unit: int = 1  # pairs refined side by side
 
     def digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, default=str)
@@ -78,6 +76,7 @@ _FC = Settings(
     depths=(1,),
     seeds=(0, 1),
     n_minima=5,
+    paths={"certified": False},
 )
 
 EXPERIMENTS: dict[str, dict[str, Settings]] = {
@@ -90,7 +89,7 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
             widths=(2, 4),
             n_minima=3,
             minima={"steps": 50, "max_evaluations": 200},
-            paths={"steps": 40},
+            paths={"budget": 400, "certified": False},
         ),
         "laptop": _FC,
         "gpu": replace(
@@ -102,7 +101,6 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
             seeds=(0, 1, 2),
             n_minima=8,
             device="cuda",
-            pairs_a_unit=28,
         ),
     },
 }
@@ -225,13 +223,9 @@ def run(
         workers = 1 if settings.device == "cuda" else joblib.cpu_count()
 
     cells = list(product(settings.widths, settings.depths, settings.seeds))
-    total = len(cells) * (
-        1 + -(-settings.n_minima * (settings.n_minima - 1) // 2 // settings.pairs_a_unit)
-    )
-    with progress_bar(progress, total=total, desc=f"{name} {profile}") as bar:
-        _work(_train_unit, [(c,) for c in cells], settings, folder, data_root, workers, bar)
-        chunks = [(c, chunk) for c in cells for chunk in _pair_chunks(settings, folder, c)]
-        _work(_pass_unit, chunks, settings, folder, data_root, workers, bar)
+    with progress_bar(progress, total=2 * len(cells), desc=f"{name} {profile}") as bar:
+        for kind in _UNITS:
+            _work(kind, cells, settings, folder, data_root, workers, bar)
     _assemble(settings, folder, manifest, cells)
     return _load(name, profile, folder)
 
@@ -302,30 +296,20 @@ def states(results=None) -> pd.DataFrame:
 # -- units of work ---------------------------------------------------------------------------------
 
 
-def _work(unit, items, settings, folder, data_root, workers, bar) -> None:
-    """Run the units that are not finished yet; ``bar`` counts all."""
-    left = [item for item in items if not _part(folder, *item).exists()]
-    bar.update(len(items) - len(left))
-    jobs = (joblib.delayed(unit)(settings, folder, data_root, *item) for item in left)
+def _work(kind, cells, settings, folder, data_root, workers, bar) -> None:
+    """Run the units of a kind that are not finished yet; ``bar`` counts all."""
+    left = [cell for cell in cells if not _part(folder, kind, cell).exists()]
+    bar.update(len(cells) - len(left))
+    jobs = (joblib.delayed(_UNITS[kind])(settings, folder, data_root, cell) for cell in left)
     pool = joblib.Parallel(n_jobs=min(workers, max(1, len(left))), return_as="generator_unordered")
     for _ in pool(jobs):
         bar.update()
 
 
-def _part(folder: Path, cell, chunk=None) -> Path:
-    """Where a unit's result goes: the minima of a cell, or some of its passes."""
+def _part(folder: Path, kind: str, cell) -> Path:
+    """Where the result of a unit goes: the "minima" or the "passes" of a cell."""
     label = "-".join(f"{k[0]}{v}" for k, v in zip(CELL, cell, strict=True))
-    if chunk is None:
-        return folder / "parts" / f"minima-{label}.npz"
-    (i, j), rest = chunk[0], len(chunk) - 1
-    return folder / "parts" / f"passes-{label}-{i}-{j}+{rest}.npz"
-
-
-def _pair_chunks(settings, folder, cell) -> Iterator[list[tuple[int, int]]]:
-    with np.load(_part(folder, cell)) as part:
-        pairs = list(combinations(range(len(part["theta"])), 2))
-    for k in range(0, len(pairs), settings.pairs_a_unit):
-        yield pairs[k : k + settings.pairs_a_unit]
+    return folder / "parts" / f"{kind}-{label}.npz"
 
 
 @lru_cache(maxsize=2)
@@ -372,53 +356,58 @@ def _train_unit(settings, folder, data_root, cell) -> None:
         progress=False,
         **settings.minima,
     )
-    columns = {k: v.to_numpy() for k, v in found.to_frame().items()}
     _write_npz(
-        _part(folder, cell), theta=found.theta.cpu().numpy(), seconds=found.seconds, **columns
+        _part(folder, "minima", cell),
+        theta=found.theta.cpu().numpy(),
+        seconds=found.seconds,
+        **_columns(found.to_frame()),
     )
 
 
 @_one_thread()
-def _pass_unit(settings, folder, data_root, cell, chunk) -> None:
+def _pass_unit(settings, folder, data_root, cell) -> None:
     landscape, _ = _landscape(settings, data_root, cell)
-    with np.load(_part(folder, cell)) as part:
+    with np.load(_part(folder, "minima", cell)) as part:
         theta = torch.from_numpy(part["theta"])
-    passes = connect(landscape, theta, chunk, seed=cell[2], progress=False, **settings.paths)
-    columns = {k: v.to_numpy() for k, v in passes.to_frame().items()}
+    passes = connect(landscape, theta, seed=cell[2], progress=False, **settings.paths)
     _write_npz(
-        _part(folder, cell, chunk),
+        _part(folder, "passes", cell),
         profile_t=passes.profile_t,
         profiles=passes.profiles.astype(np.float32),
         seconds=passes.seconds,
-        **columns,
+        **_columns(passes.to_frame()),
     )
+
+
+_UNITS = {"minima": _train_unit, "passes": _pass_unit}
+
+
+def _columns(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The columns as arrays that need no pickle."""
+    arrays = {k: v.to_numpy() for k, v in table.items()}
+    return {k: v.astype(str) if v.dtype == object else v for k, v in arrays.items()}
 
 
 def _assemble(settings, folder, manifest, cells) -> None:
     """Tables and manifest from the finished parts."""
-    # where all starts of every cell ended in one minimum there is no pass, but still a table
-    no_pass = dict.fromkeys([*CELL, "i", "j"], np.empty(0, dtype=np.int64))
-    no_pass |= dict.fromkeys(["saddle", "excess", "t"], np.empty(0))
-    minima, passes, profile_t, units = [], [pd.DataFrame(no_pass)], np.empty(0), {}
-    profiles = []
+    minima, passes, profiles, units = [], [], [], {}
     for cell in cells:
         keys = dict(zip(CELL, cell, strict=True))
-        with np.load(_part(folder, cell)) as part:
+        with np.load(_part(folder, "minima", cell)) as part:
             table = {k: part[k] for k in part.files if k not in ("theta", "seconds")}
             minima.append(pd.DataFrame(keys | {"minimum": np.arange(len(part["theta"]))} | table))
-            units[_part(folder, cell).stem] = round(float(part["seconds"]), 2)
-        for chunk in _pair_chunks(settings, folder, cell):
-            with np.load(_part(folder, cell, chunk)) as part:
-                skip = ("profile_t", "profiles", "seconds")
-                passes.append(
-                    pd.DataFrame(keys | {k: part[k] for k in part.files if k not in skip})
-                )
-                profile_t = part["profile_t"]
-                profiles.append(part["profiles"])
-                units[_part(folder, cell, chunk).stem] = round(float(part["seconds"]), 2)
+            units[_part(folder, "minima", cell).stem] = round(float(part["seconds"]), 2)
+        with np.load(_part(folder, "passes", cell)) as part:
+            skip = ("profile_t", "profiles", "seconds")
+            # a cell whose starts all ended in one minimum has no pass, but still columns
+            passes.append(pd.DataFrame(keys | {k: part[k] for k in part.files if k not in skip}))
+            profile_t = part["profile_t"]
+            profiles.append(part["profiles"])
+            units[_part(folder, "passes", cell).stem] = round(float(part["seconds"]), 2)
     minima = pd.concat(minima, ignore_index=True)
-    passes = pd.concat(passes[1:] or passes, ignore_index=True)
-    profiles = np.concatenate(profiles) if profiles else np.empty((0, 0))
+    # columns without rows have no type, and would take it from the others
+    passes = pd.concat([p for p in passes if len(p)] or passes[:1], ignore_index=True)
+    profiles = np.concatenate(profiles)
     segments = []
     for cell, code in _barcodes(minima, passes).items():
         keys = dict(zip(CELL, cell, strict=True))
@@ -512,10 +501,16 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), "toscore": toscore.__version__} | versions
 
 
+_DECISIVE = (
+    *("barcode", "curves", "data", "experiment", "landscape", "lbfgs", "minima", "models"),
+    *("paths", "saddles"),
+)
+
+
 def _source_digest() -> str:
     """Hash of the modules that decide numbers; figures and the command line do not."""
     digest = hashlib.sha256()
-    for module in ("barcode", "data", "experiment", "landscape", "minima", "models", "paths"):
+    for module in _DECISIVE:
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()
 

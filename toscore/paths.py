@@ -103,7 +103,7 @@ class Paths:
     @property
     def certified(self) -> np.ndarray:
         """True where the pass was refined to a critical point of index 1, bool (P,)."""
-        return (self.certificates["verdict"] == "index 1").to_numpy(dtype=bool)
+        return (self.certificates["verdict"] == "index 1").to_numpy(dtype=bool, copy=True)
 
     def to_frame(self) -> pd.DataFrame:
         """Tidy table, one row a pass."""
@@ -140,7 +140,7 @@ def connect(
     All paths are Bézier curves relaxed side by side: L-BFGS lowers a smooth maximum of f over
     points drawn on the curve, in blocks of 25 iterations, each with new points. A cubic curve seen
     at 6 points comes first; it is given more control points and more points as it sinks, up to
-    degree 12 and 32 points, and the smooth maximum becomes sharper. L-BFGS takes what it knows of
+    degree 24 and 48 points, and the smooth maximum becomes sharper. L-BFGS takes what it knows of
     the curvature along. Steps that lead up, or to where f is not finite, are cut, and the lowest
     curve of all blocks is kept. Then the tops of the paths that make the barcode are refined to
     saddles; see :func:`certify`.
@@ -226,7 +226,7 @@ def connect(
     paths = replace(paths, skipped=len(pairs) - len(paths), evaluations=spent)
     if certified:
         left = None if seconds is None else max(1e-9, began + seconds - time.perf_counter())
-        paths = certify(landscape, paths, seconds=left, seed=seed, progress=progress)
+        paths = certify(landscape, paths, budget=budget, seconds=left, seed=seed, progress=progress)
     return replace(paths, seconds=time.perf_counter() - began)
 
 
@@ -235,7 +235,7 @@ def certify(
     paths: Paths,
     rows=None,
     *,
-    attempts: int = 3,
+    attempts: int = 2,
     budget: int = 4000,
     seconds: float | None = None,
     seed: int = 0,
@@ -257,7 +257,8 @@ def certify(
     rows : int (k,), optional
         Which paths; by default those of the minimum spanning tree, which make the barcode.
     attempts, budget : int
-        How often to try, and the evaluations spent on a path before another attempt.
+        How often to try, and the evaluations spent on a path before another attempt; half as many
+        Hessian-vector products may go into one search for a saddle.
     seconds : float, optional
         Begin no pass after this time.
     seed, progress
@@ -283,7 +284,7 @@ def certify(
         for attempt in range(attempts):
             if time.perf_counter() > until:
                 break
-            parts[row], aside = _certified(landscape, parts[row])
+            parts[row], aside = _certified(landscape, parts[row], budget)
             if parts[row].certified[0] or attempt == attempts - 1:
                 break
             relaxed = _relaxed_again(landscape, parts[row], aside, attempt, budget, until, seed)
@@ -393,25 +394,31 @@ def _refine_needed(tried, tol, relax) -> list[Curve]:
 
 def _measured(landscape, runs) -> Paths:
     """The lowest run of each pair, measured densely; ``runs`` is one list of curves a run."""
-    degree = max((len(c.controls) - 1 for run in runs for c in run), default=3)
+    history = pd.DataFrame(
+        [r for run in runs for c in run for r in c.records],
+        columns=["i", "j", "run", "evaluations", "seconds", "excess"],
+    )
+    pairs = np.array([[c.i, c.j] for c in runs[0]], dtype=np.int64).reshape(-1, 2)
+    # the curves were watched at a few places only: a straight line may be better after all
+    chords = [c.controls[[0, -1]] for c in runs[0]]
+    runs = [[c.controls for c in run] for run in runs]
+    degree = max((len(c) - 1 for run in runs for c in run), default=3)
+    none = torch.empty(0, degree + 1, landscape.dim, dtype=landscape.dtype)
     measured = []
-    for run in runs:
-        lifted = [curves.elevate(c.controls[None], degree) for c in run]
-        none = torch.empty(0, degree + 1, landscape.dim, dtype=landscape.dtype)
+    for run in [*runs, chords]:
+        lifted = [curves.elevate(c[None], degree) for c in run]
         controls = torch.cat([none.to(landscape.device), *lifted])
         measured.append((controls, *curves.highest(landscape, controls)))
     heights = np.stack([m[3] for m in measured], axis=1)
     rows = np.arange(len(heights))
-    best = heights.argmin(axis=1) if len(heights) else rows
+    best = np.nan_to_num(heights, nan=np.inf).argmin(axis=1) if len(heights) else rows
     profiles, t, maximum = (np.stack([m[k] for m in measured])[best, rows] for k in (1, 2, 3))
     controls = torch.stack([m[0] for m in measured])[torch.as_tensor(best), torch.as_tensor(rows)]
-    pairs = np.array([[c.i, c.j] for c in runs[0]], dtype=np.int64).reshape(-1, 2)
     for k in np.flatnonzero(~np.isfinite(maximum)):
         raise FloatingPointError(
             f"f is {maximum[k]} on the path between minima {pairs[k].tolist()}: check that the "
             "loss is finite between them"
         )
-    columns = ["i", "j", "run", "evaluations", "seconds", "excess"]
     return Paths(
         pairs=pairs,
         saddle=maximum,
@@ -421,10 +428,10 @@ def _measured(landscape, runs) -> Paths:
         profiles=profiles,
         profile_t=curves.PROFILE_T,
         controls=controls,
-        restarts=heights,
+        restarts=heights[:, :-1],
         certificates=pd.DataFrame([_certificate()] * len(pairs), columns=list(_certificate())),
         skipped=0,
-        history=pd.DataFrame([r for run in runs for c in run for r in c.records], columns=columns),
+        history=history,
         evaluations=0,
         seconds=0.0,
     )
@@ -470,7 +477,7 @@ def _certificate(saddle=None, verdict=NOT_TRIED, moved=np.nan, products=0) -> di
     return row | {"moved": moved, "products": products}
 
 
-def _certified(landscape, path: Paths) -> tuple[Paths, torch.Tensor | None]:
+def _certified(landscape, path: Paths, budget: int) -> tuple[Paths, torch.Tensor | None]:
     """One path with the certificate of its top, and the second mode where that failed."""
     profile, t = path.profiles[0], path.profile_t
     inner = np.arange(1, len(t) - 1)
@@ -489,7 +496,9 @@ def _certified(landscape, path: Paths) -> tuple[Paths, torch.Tensor | None]:
             break
         around = np.clip([[at - step, at, at + step]], 0.0, 1.0)
         before, point, after = bezier(path.controls, around)[0]
-        found = find_saddle(landscape, point, direction=after - before)
+        found = find_saddle(
+            landscape, point, direction=after - before, max_products=max(200, budget // 2)
+        )
         products += found.products
         between = path.floor[0] - slack <= found.value <= path.maximum[0] + slack
         if found.verdict != "index 1" or not between:
@@ -509,7 +518,7 @@ def _certified(landscape, path: Paths) -> tuple[Paths, torch.Tensor | None]:
 
 def _relaxed_again(landscape, path: Paths, aside, attempt, budget, until, seed) -> Paths:
     """The path with its top moved down along a direction, and relaxed from there."""
-    controls = curves.elevate(path.controls, curves.MOST_DEGREE)[0]
+    controls = curves.elevate(path.controls, curves.level(curves.FINE)[0])[0].clone()
     t = float(np.clip(path.t[0], 0.05, 0.95))
     top = bezier(path.controls, [[t]])[0, 0]
     chord = float((controls[-1] - controls[0]).norm())
@@ -518,7 +527,7 @@ def _relaxed_again(landscape, path: Paths, aside, attempt, budget, until, seed) 
     lengths = torch.cat([lengths, -lengths, torch.zeros(1).to(top)])
     values = landscape.loss(top + lengths[:, None] * aside)
     shift = lengths[values.nan_to_num(nan=torch.inf).argmin()] * aside
-    k = round(t * curves.MOST_DEGREE)
+    k = round(t * (len(controls) - 1))
     weight = float(curves.bernstein(torch.tensor([[t]]), len(controls))[0, 0, k])
     controls[k] += shift / weight  # so the curve moves by just that at t
     i, j = path.pairs[0].tolist()

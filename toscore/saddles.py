@@ -26,6 +26,7 @@ __all__ = ["Saddle", "find_saddle", "lowest_eigenvalues"]
 _DENSE = 60  # dimensions up to which the whole Hessian is formed
 _KRYLOV = 120  # products with the Hessian for one Newton step
 _FOLLOWED = 4  # lowest modes handed on from one step to the next
+_FIRST_STEP = 0.3  # trust radius to begin with
 _RESOLVED = 1e-9  # eigenvalues below this share of the largest one are zero in float64
 
 
@@ -190,7 +191,7 @@ def find_saddle(
         raise FloatingPointError("f or its gradient is not finite at the point to start from")
     start = None if direction is None else torch.as_tensor(direction).double().cpu().numpy()
     modes = None if start is None else (start / np.linalg.norm(start))[:, None]
-    value, radius, iterations, products = float(landscape.loss(point)), np.inf, 0, 0
+    value, radius, iterations, products = float(landscape.loss(point)), _FIRST_STEP, 0, 0
     while np.linalg.norm(gradient) > grad_tol and iterations < max_iterations:
         hessian = _Hessian(landscape, point)
         values, vectors = _ritz(hessian, gradient, modes)

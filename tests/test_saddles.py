@@ -1,0 +1,137 @@
+"""find_saddle, lowest_eigenvalues and certify: against saddles known exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+import toscore as ts
+from toscore import find_saddle, lowest_eigenvalues, surfaces
+
+SURFACES = [
+    surfaces.mueller_brown,
+    surfaces.himmelblau,
+    surfaces.six_hump_camel,
+    lambda: surfaces.double_wells([1.0, 0.7, 1.3], [0.3, -0.2, 0.9]),
+]
+
+
+@pytest.mark.parametrize("make", SURFACES)
+def test_saddles_are_found_from_beside_them(make):
+    surface = make()
+    rng = np.random.default_rng(0)
+    for exact in surface.saddles:
+        aside = torch.from_numpy(rng.normal(size=surface.dim)).mul(0.02)
+        found = find_saddle(surface, exact + aside)
+        assert found.verdict == "index 1"
+        assert float((found.point - exact).norm()) < 1e-7
+        assert abs(found.value - float(surface.loss(exact))) < 1e-9
+        assert found.grad_norm <= 1e-7
+        assert found.eigenvalues[0] < 0 < found.eigenvalues[1]
+
+
+@pytest.mark.parametrize("make", SURFACES)
+def test_default_passes_of_the_barcode_are_exact(make):
+    surface = make()
+    paths = ts.connect(surface, surface.minima, "all", progress=False)
+    code = paths.barcode(surface.loss(surface.minima))
+    np.testing.assert_allclose(np.sort(code.death), np.sort(surface.barcode.death), atol=1e-6)
+    certified = paths.points[torch.from_numpy(paths.certified)]
+    assert len(certified) == len(surface.minima) - 1
+    nearest = torch.cdist(certified, surface.saddles).amin(dim=1)
+    assert nearest.max() < 1e-4
+    assert (paths.saddle <= paths.maximum).all()
+
+
+def quadratic(*curvatures):
+    c = torch.tensor(curvatures, dtype=torch.float64)
+    return surfaces.from_function(lambda p: 0.5 * (c * p**2).sum(-1), [(-1, 1)] * len(c))
+
+
+@pytest.mark.parametrize(
+    ("curvatures", "verdict"),
+    [
+        ((-1.0, 2.0, 3.0), "index 1"),
+        ((1.0, 2.0, 3.0), "index 0"),
+        ((-1.0, -2.0, 3.0), "index 2 or more"),
+        ((-1.0, 0.0, 3.0), "degenerate"),
+        ((0.0, 2.0, 3.0), "degenerate"),
+    ],
+)
+def test_verdicts(curvatures, verdict):
+    # at the critical point itself there is nothing to climb or descend
+    found = find_saddle(quadratic(*curvatures), torch.zeros(3))
+    assert found.verdict == verdict and found.iterations == 0
+    np.testing.assert_allclose(found.eigenvalues, sorted(curvatures)[:2], atol=1e-12)
+
+
+def test_the_second_negative_mode_is_descended():
+    # from the maximum of a double well in both coordinates: up along one, down along the other
+    surface = surfaces.double_wells([1.0, 2.0], [0.1, 0.1])
+    found = find_saddle(surface, torch.tensor([0.05, 0.05]))
+    assert found.verdict == "index 1"
+    assert torch.cdist(found.point[None], surface.saddles).min() < 1e-6
+
+
+def test_a_slope_without_end_is_not_converged():
+    plane = surfaces.from_function(lambda p: p[..., 0] + 0 * p[..., 1] ** 2, [(-1, 1)] * 2)
+    found = find_saddle(plane, torch.zeros(2), max_iterations=3)
+    assert found.verdict == "not converged" and found.grad_norm == 1
+
+
+def test_one_dimension():
+    surface = surfaces.double_wells([1.0], [0.2])
+    found = find_saddle(surface, surface.saddles[0] + 0.05)
+    assert found.verdict == "index 1" and np.isnan(found.eigenvalues[1])
+    np.testing.assert_allclose(found.point, surface.saddles[0], atol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    digits = ts.load_data("digits", n_train=60)
+    model = ts.mlp(digits.shape, digits.n_classes, width=3, activation="gelu")
+    return ts.Landscape(model, digits.x_train, digits.y_train, weight_decay=1e-2)
+
+
+def test_lowest_eigenvalues_of_a_network(network):
+    point = network.sample(1)[0]
+    fine = network.double()
+    hessian = fine.hvp(point.double(), torch.eye(network.dim, dtype=torch.float64)).numpy()
+    exact, modes = np.linalg.eigh((hessian + hessian.T) / 2)
+    values, vectors, residuals = lowest_eigenvalues(network, point, 3, tol=1e-6)
+    np.testing.assert_allclose(values, exact[:3], rtol=1e-5)
+    np.testing.assert_allclose(np.abs((vectors * modes[:, :3]).sum(0)), 1, atol=1e-4)
+    assert (np.abs(values - exact[:3]) <= residuals + 1e-9).all()
+
+
+def test_passes_of_a_network_are_certified(network):
+    minima = ts.find_minima(network, 3, progress=False)
+    assert minima.stationary.all()
+    paths = ts.connect(network, minima, progress=False)
+    rows = np.flatnonzero(paths.certificates.verdict != "not tried")
+    assert len(rows) == len(minima) - 1
+    assert paths.certified[rows].any()
+    fine = network.double()
+    eye = torch.eye(network.dim, dtype=torch.float64)
+    for row in np.flatnonzero(paths.certified):
+        point = paths.points[row].double()
+        assert float(fine.loss_and_grad(point)[1].norm()) < 1e-4  # the point is kept in float32
+        hessian = fine.hvp(point, eye).numpy()
+        lowest = np.linalg.eigvalsh((hessian + hessian.T) / 2)[:2]
+        assert lowest[0] < 0 < lowest[1]
+        assert paths.floor[row] - 1e-6 <= paths.saddle[row] <= paths.maximum[row]
+        np.testing.assert_allclose(float(fine.loss(point)), paths.saddle[row], rtol=1e-5)
+
+
+def test_bad_arguments(network):
+    surface = surfaces.himmelblau()
+    with pytest.raises(ValueError, match=r"theta must have shape \(2,\)"):
+        find_saddle(surface, torch.zeros(3))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        find_saddle(surface, torch.tensor([torch.nan, 0.0]))
+    with pytest.raises(ValueError, match="k in 1..2"):
+        lowest_eigenvalues(surface, torch.zeros(2), 3)
+    paths = ts.connect(surface, surface.minima, [[0, 1]], budget=200, progress=False)
+    with pytest.raises(ValueError, match=r"rows must lie in 0..0"):
+        ts.certify(surface, paths, [1], progress=False)
+    with pytest.raises(ValueError, match="attempts and budget"):
+        ts.certify(surface, paths, attempts=0, progress=False)
