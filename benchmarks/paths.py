@@ -116,17 +116,28 @@ def exact_passes(surface, pairs):
 
 
 def height(landscape, kind, nodes, samples=513):
-    """Largest value on each curve, at many places; float64 (P,)."""
+    """Largest value on each curve, float64 (P,): at many places, then closer and closer to it."""
+    width = 1 / (samples - 1)
     t = torch.linspace(0, 1, samples, dtype=nodes.dtype).expand(len(nodes), -1)
+    highest = np.full(len(nodes), -np.inf)
+    for _ in range(6):
+        values = landscape.loss(places(kind, nodes, t)).double().cpu()
+        highest = np.maximum(highest, values.amax(dim=1).numpy())
+        top = t.gather(1, values.argmax(dim=1, keepdim=True))
+        t = (top + width * torch.linspace(-1, 1, 9, dtype=t.dtype)).clamp(0, 1)
+        width /= 4
+    return highest
+
+
+def places(kind, nodes, t):
+    """Points at t (P, m) on polygons or Bézier curves (P, K, D)."""
     if kind == "bezier":
-        points = bezier(nodes, t)
-    else:
-        last = nodes.shape[1] - 1
-        k = (t * last).long().clamp(max=last - 1)
-        share = (t * last - k)[..., None]
-        index = k[..., None].expand(-1, -1, nodes.shape[2])
-        points = (1 - share) * nodes.gather(1, index) + share * nodes.gather(1, index + 1)
-    return landscape.loss(points).double().numpy().max(axis=1)
+        return bezier(nodes, t)
+    last = nodes.shape[1] - 1
+    k = (t * last).long().clamp(max=last - 1)
+    share = (t * last - k)[..., None]
+    index = k[..., None].expand(-1, -1, nodes.shape[2])
+    return (1 - share) * nodes.gather(1, index) + share * nodes.gather(1, index + 1)
 
 
 def follow(method, landscape, ends, evaluations, seconds, seed):

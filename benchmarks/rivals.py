@@ -23,7 +23,9 @@ import torch
 
 from toscore.curves import bernstein
 
-SLACK = 0.1
+SLACK = 1.0
+RATCHET = 1
+GROW = 1.1
 
 
 def straight_line(landscape, ends, clock, seed):
@@ -47,6 +49,7 @@ def authors_scheme(
         if done < min(insertions, math.floor(clock.spent * (insertions + 1))):
             middle = landscape.loss((nodes[:, 1:] + nodes[:, :-1]) / 2)
             split = middle.nan_to_num(nan=-torch.inf).topk(2, dim=1).indices
+            guard.limit = None
             nodes, guard.nodes, sgd, done = (
                 *_halve((nodes, guard.nodes), split),
                 sgd.new(),
@@ -137,6 +140,7 @@ def autoneb(
             excess = (middle - (value[:, 1:] + value[:, :-1]) / 2).nan_to_num(nan=-torch.inf)
             split = excess.topk(min(inserted, excess.shape[1]), dim=1).indices
             (nodes,), spacing = _halve([nodes], split), _halve_spacing(spacing, split)
+            guard.limit = None
             guard.nodes, sgd, cycle = nodes, sgd.new(), cycle + 1
         else:
             tangent = _tangent(nodes, value)
@@ -211,12 +215,22 @@ class _Guard:
 
     def __call__(self, nodes, value, gradient):
         """The sound curves, the gradients (zero where there was none), and who blew up."""
-        if self.limit is None:
-            bound = value.amax(dim=1) + SLACK * (value.amax(dim=1) - value.amin(dim=1))
-            self.limit = bound.nan_to_num(nan=torch.inf) if self.bounded else bound + torch.inf
+        high = value.amax(dim=1)
         sound = value.isfinite().all(dim=1) & gradient.isfinite().all(dim=(1, 2))
-        bad = (~sound | (value.amax(dim=1) > self.limit))[:, None, None]
-        self.share = torch.where(bad, self.share / 2, self.share)
+        if self.limit is not None:
+            sound = sound & (high <= self.limit)
+        now = high + SLACK * (high - value.amin(dim=1)) if self.bounded else high + torch.inf
+        self.limit = (
+            now
+            if self.limit is None
+            else torch.where(
+                sound,
+                torch.minimum(now, self.limit) if RATCHET == 2 else now if RATCHET else self.limit,
+                self.limit,
+            )
+        )
+        bad = ~sound[:, None, None]
+        self.share = torch.where(bad, self.share / 2, (self.share * GROW).clamp(max=1))
         self.nodes = torch.where(bad, self.nodes, nodes)
         return self.nodes, torch.where(bad, 0.0, gradient), bad
 

@@ -225,7 +225,7 @@ def profiles(paths, landscape=None, minima=None, ax=None):
         ax.plot([], [], color="0.75", label="straight line")
     ax.plot(paths.profile_t, paths.profiles.T, color=shade, lw=1)
     ax.plot([], [], color=shade, label="trained path")
-    ax.plot(paths.t, paths.saddle, "o", color=mark, ms=3.5, label="highest point")
+    ax.plot(paths.t, paths.maximum, "o", color=mark, ms=3.5, label="highest point")
     ax.set(yscale="log", xlabel="position along the path", ylabel="loss")
     return ax
 
