@@ -248,7 +248,7 @@ def _insert_two(landscape, nodes):
 
 
 def _improved_tangent(nodes, value):
-    """Towards the higher neighbour: Henkelman and Jónsson 2000 (doi:10.1063/1.1323224), eqs. 8-11."""
+    """Towards the higher neighbour: Henkelman and Jónsson 2000, doi:10.1063/1.1323224."""
     ahead, behind = nodes[:, 2:] - nodes[:, 1:-1], nodes[:, 1:-1] - nodes[:, :-2]
     up, down = value[:, 2:] - value[:, 1:-1], value[:, :-2] - value[:, 1:-1]
     most, least = torch.maximum(up.abs(), down.abs()), torch.minimum(up.abs(), down.abs())

@@ -190,7 +190,9 @@ def measure(name, seed):
                     **({"budget": 10**9} | limit),
                 )
                 # its own denser search counts where it finds more
-                top = np.maximum(height(landscape, "bezier", found.controls), found.maximum)
+                top = np.maximum(
+                    height(landscape, "bezier", torch.stack(found.controls)), found.maximum
+                )
                 spent, took = found.evaluations / len(pairs), found.seconds
                 steps = found.history.groupby(["i", "j"], sort=False).cumcount()
                 for _, step in found.history.groupby(steps):

@@ -133,5 +133,5 @@ def test_bad_arguments(network):
     paths = ts.connect(surface, surface.minima, [[0, 1]], budget=200, progress=False)
     with pytest.raises(ValueError, match=r"rows must lie in 0..0"):
         ts.certify(surface, paths, [1], progress=False)
-    with pytest.raises(ValueError, match="attempts and budget"):
-        ts.certify(surface, paths, attempts=0, progress=False)
+    with pytest.raises(ValueError, match="budget must be"):
+        ts.certify(surface, paths, budget=0, progress=False)

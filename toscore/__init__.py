@@ -8,6 +8,7 @@ from toscore.barcode import (
     barcode_of_minima,
     bootstrap_interval,
 )
+from toscore.curves import bezier
 from toscore.data import Data, load_data
 from toscore.experiment import MissingResult, Result, load_or_run, run
 from toscore.landscape import Landscape

@@ -1,7 +1,9 @@
 """Curves between two points, pulled down until their highest point is as low as it will go.
 
 Every curve is a Bézier curve with fixed ends. It relaxes in blocks: some points are drawn on it,
-and L-BFGS lowers a smooth maximum of f over them by moving the control points.
+and L-BFGS lowers a smooth maximum of f over them by moving the control points. A finished path may
+be a chain of such curves: with S pieces of degree d it has S d + 1 control points, neighbours share
+one, and piece s runs from t = s / S to (s + 1) / S.
 """
 
 from __future__ import annotations
@@ -15,7 +17,18 @@ from scipy.special import comb
 
 from toscore.lbfgs import Memory, minimise
 
-__all__ = ["Curve", "bernstein", "bezier", "elevate", "highest", "level", "relax"]
+__all__ = [
+    "Curve",
+    "bernstein",
+    "bezier",
+    "cut",
+    "elevate",
+    "highest",
+    "join",
+    "level",
+    "profile",
+    "relax",
+]
 
 # A path relaxes in blocks of L-BFGS on points fixed for the block. The first blocks bend a coarse
 # curve, seen at few points; later ones a finer curve seen at more: (degree, points, blocks). The
@@ -29,16 +42,51 @@ FINE = 20  # the first block of a curve that has many control points from the st
 PROFILE_T = np.linspace(0.0, 1.0, 129)  # where f is evaluated along a finished path
 
 
-def bezier(controls: torch.Tensor, t) -> torch.Tensor:
+def bezier(controls: torch.Tensor, t, pieces: int = 1) -> torch.Tensor:
     """Points of Bézier curves: controls (P, K, D), parameters (P, m) -> (P, m, D)."""
-    return bernstein(torch.as_tensor(t).to(controls), controls.shape[1]) @ controls
+    return bernstein(torch.as_tensor(t).to(controls), controls.shape[1], pieces) @ controls
 
 
-def bernstein(t: torch.Tensor, k: int) -> torch.Tensor:
-    """The k Bernstein polynomials of degree k - 1 at t, (P, m) -> (P, m, k)."""
-    j = torch.arange(k, device=t.device, dtype=t.dtype)
-    factor = torch.as_tensor(comb(k - 1, np.arange(k)), device=t.device, dtype=t.dtype)
-    return factor * t[..., None] ** j * (1 - t[..., None]) ** (k - 1 - j)
+def bernstein(t: torch.Tensor, k: int, pieces: int = 1) -> torch.Tensor:
+    """Weights of the k control points at t, (P, m) -> (P, m, k): Bernstein's polynomials."""
+    degree = (k - 1) // pieces
+    piece = (t * pieces).floor().clamp(0, pieces - 1)
+    t = (t * pieces - piece)[..., None]
+    j = torch.arange(degree + 1, device=t.device, dtype=t.dtype)
+    factor = torch.as_tensor(comb(degree, np.arange(degree + 1)), device=t.device, dtype=t.dtype)
+    weights = factor * t**j * (1 - t) ** (degree - j)
+    if pieces == 1:
+        return weights
+    columns = piece[..., None].long() * degree + j.long()
+    return weights.new_zeros(*weights.shape[:-1], k).scatter(-1, columns, weights)
+
+
+def cut(controls: torch.Tensor, pieces: int, low: float, high: float) -> tuple[torch.Tensor, int]:
+    """The part of a chain (K, D) from t = low to high, and its number of pieces (exact)."""
+    degree, parts = (len(controls) - 1) // pieces, []
+    for s in range(pieces):
+        a, b = max(low * pieces - s, 0.0), min(high * pieces - s, 1.0)
+        if b - a > 1e-9:
+            parts.append(_part(controls[s * degree : (s + 1) * degree + 1], a, b))
+    return join(parts), len(parts)
+
+
+def join(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Chains (K, D), each of which begins where the one before ends, as one."""
+    return torch.cat([parts[0], *(part[1:] for part in parts[1:])])
+
+
+def _part(controls: torch.Tensor, a: float, b: float) -> torch.Tensor:
+    """One Bézier curve from t = a to b, by de Casteljau's subdivision."""
+    k = len(controls)
+    for share, mirrored in ((b, False), (1 - a / b, True)):
+        if share < 1:
+            t = torch.tensor([[share]], dtype=torch.float64)
+            rows = [bernstein(t, n + 1)[0, 0] for n in range(k)]
+            matrix = torch.stack([torch.nn.functional.pad(r, (0, k - len(r))) for r in rows])
+            matrix = (matrix.flip(0, 1) if mirrored else matrix).to(controls)
+            controls = matrix @ controls
+    return controls
 
 
 def elevate(controls: torch.Tensor, degree: int) -> torch.Tensor:
@@ -59,6 +107,7 @@ class Curve:
     j: int
     run: int
     controls: torch.Tensor  # (K, D), of the lowest curve so far
+    pieces: int = 1
     height: float = np.inf  # its maximum, where it was looked at
     last: float = np.inf  # the maximum of the latest curve
     base: float = -np.inf  # f at the higher end
@@ -114,15 +163,18 @@ def _sharpness(block: int) -> float:
     return min(1e3, 3.0 * 2 ** max(0.0, (block - 6) / 2))
 
 
-def _memory_steps(landscape) -> int:
+def _memory_steps(landscape, pieces: int = 1) -> int:
     """How many steps of a path L-BFGS remembers."""
     steps, size = _MEMORY
-    row = 2 * 11 * landscape.dim * torch.finfo(landscape.dtype).bits // 8  # at degree 12
+    row = 2 * 11 * pieces * landscape.dim * torch.finfo(landscape.dtype).bits // 8  # at degree 12
     return int(np.clip(size // row, 5, steps))
 
 
 def relax(landscape, curves, budget, blocks, deadline, seed, bar) -> None:
-    """Relax curves that have come equally far, as many side by side as the memory allows."""
+    """Relax curves that have come equally far, as many side by side as the memory allows.
+
+    A chain of more than one piece must be alone, and begin at block ``FINE``.
+    """
     row = 2 * _memory_steps(landscape) * (_LEVELS[-1][0] - 1) * landscape.dim
     size = max(1, _BATCH_BYTES // (row * torch.finfo(landscape.dtype).bits // 8))
     for k in range(0, len(curves), size):
@@ -148,16 +200,16 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None
     most = max(len(c.controls) for c in live)
     controls = torch.cat([elevate(c.controls[None], most - 1) for c in live])
     if not live[0].records:
-        _look(landscape, live, controls, level(block)[1], time.perf_counter(), 0)
+        _look(landscape, live, controls, _points(live), time.perf_counter(), 0)
     while live and block != blocks:
-        degree, points = level(block)
+        degree, points = level(block)[0], _points(live)
         # L-BFGS evaluates once before it iterates, and the curves are looked at in the end
         left = (budget - live[0].evaluations - _looks(points)) // points - 1
         began = time.perf_counter()
         iterations = int(min(_BLOCK, left, (deadline - began) / rate if rate else _BLOCK))
         if iterations < 1 or began >= deadline:
             break
-        controls, memory = _lift(controls, degree, memory, _memory_steps(landscape))
+        controls, memory = _lift(controls, degree, memory, _memory_steps(landscape, live[0].pieces))
         t = _draw(live, points, seed)
         controls = _descend(landscape, live, controls, t, iterations, memory)
         block += 1
@@ -174,6 +226,11 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None
             live, controls, memory = [live[k] for k in going], controls[rows], memory.of_rows(rows)
 
 
+def _points(curves) -> int:
+    """At how many points curves are seen in their next block: more where there are more pieces."""
+    return level(curves[0].block)[1] * (1 + curves[0].pieces) // 2
+
+
 def _looks(points: int) -> int:
     """At how many places a curve is looked at after a block with so many points."""
     return 4 * points + 1
@@ -183,7 +240,7 @@ def _look(landscape, curves, controls, points, began, evaluations) -> None:
     """Measure the curves (P, K, D), keep those that are the lowest so far, take down the cost."""
     even = np.linspace(0.0, 1.0, _looks(points))
     t = np.stack([np.interp(even, *c.grid) for c in curves])
-    places = bezier(controls, t)
+    places = bezier(controls, t, curves[0].pieces)
     values = landscape.loss(places).cpu().double().numpy()
     spread = _spread(t, places)
     seconds = (time.perf_counter() - began) / len(curves)
@@ -247,7 +304,7 @@ def _draw(curves, points: int, seed: int) -> np.ndarray:
 
 def _descend(landscape, curves, controls, t, iterations, memory) -> torch.Tensor:
     """L-BFGS on the control points (P, K, D), against the smooth maximum of f at t (P, m)."""
-    basis = bernstein(torch.as_tensor(t).to(controls), controls.shape[1])
+    basis = bernstein(torch.as_tensor(t).to(controls), controls.shape[1], curves[0].pieces)
     sharpness = [_sharpness(c.block) / c.range for c in curves]
     sharpness = torch.as_tensor(sharpness).to(controls)[:, None]
     ends = controls[:, :1], controls[:, -1:]
@@ -272,29 +329,35 @@ def _descend(landscape, curves, controls, t, iterations, memory) -> torch.Tensor
     return torch.cat([ends[0], inner.view(size), ends[1]], dim=1)
 
 
-def _along(landscape, controls: torch.Tensor, t: np.ndarray) -> np.ndarray:
+def _along(landscape, controls: torch.Tensor, t: np.ndarray, pieces: int = 1) -> np.ndarray:
     """f on the curves at t, (P, m) -> float64 (P, m)."""
     if not len(controls):
         return np.empty(t.shape)
-    return landscape.loss(bezier(controls, t)).cpu().double().numpy()
+    return landscape.loss(bezier(controls, t, pieces)).cpu().double().numpy()
 
 
-def highest(landscape, controls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def profile(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """f at many places of each curve (P, K, D), dense in t and along its length: t, f (P, m)."""
+    even = np.tile(PROFILE_T, (len(controls), 1))
+    t = even
+    for _ in range(2 if len(controls) else 0):  # again from places that are spread out already
+        reached = _spread(t, bezier(controls, t, pieces))
+        more = [np.interp(np.linspace(0, 1, 257), *pair) for pair in zip(reached, t, strict=True)]
+        t = np.sort(np.concatenate([even, more], axis=1))
+    return t, _along(landscape, controls, t, pieces)
+
+
+def highest(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f along each path (P, T), and parameter and value of its maximum, (P,), (P,).
 
     f is evaluated densely, in t and along the curve's length. Around the three highest local maxima
     a shrinking neighbourhood is searched: what lies between two of the places is not missed unless
     it is narrower than they.
     """
-    t = np.tile(PROFILE_T, (len(controls), 1))
-    profiles = _along(landscape, controls, t)
+    profiles = _along(landscape, controls, np.tile(PROFILE_T, (len(controls), 1)), pieces)
     if not len(controls):
         return profiles, np.empty(0), np.empty(0)
-    for _ in range(2):  # the second time from places that are spread out already
-        reached = _spread(t, bezier(controls, t))
-        more = [np.interp(np.linspace(0, 1, 257), *pair) for pair in zip(reached, t, strict=True)]
-        t = np.sort(np.concatenate([np.tile(PROFILE_T, (len(controls), 1)), more], axis=1))
-    values = _along(landscape, controls, t)
+    t, values = profile(landscape, controls, pieces)
     padded = np.pad(values, ((0, 0), (1, 1)), constant_values=-np.inf)
     local = (values >= padded[:, :-2]) & (values >= padded[:, 2:])
     tops = np.argsort(np.where(local, -values, np.inf), axis=1, kind="stable")[:, :3]
@@ -304,7 +367,7 @@ def highest(landscape, controls) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for _ in range(10):  # down to steps of 1e-9: a curve may cross its top very fast
         around = np.clip(t[..., None] + width[..., None] * np.linspace(-1, 1, 9), 0.0, 1.0)
         flat = around.reshape(len(t), -1)
-        found = _along(landscape, controls, flat).reshape(around.shape)
+        found = _along(landscape, controls, flat, pieces).reshape(around.shape)
         best = found.argmax(axis=2)[..., None]
         t = np.take_along_axis(around, best, axis=2)[..., 0]
         value = np.take_along_axis(found, best, axis=2)[..., 0]

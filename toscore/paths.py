@@ -20,12 +20,11 @@ from toscore import curves
 from toscore.barcode import Barcode, _pair_array, _spanning_passes, barcode_of_minima
 from toscore.curves import Curve, bezier
 from toscore.minima import Minima, find_minima, progress_bar
-from toscore.saddles import find_saddle
+from toscore.passes import Pass, tighten
 
 __all__ = ["Paths", "certify", "connect", "loss_barcode"]
 
 _ESTIMATES = 2, 6  # blocks that tell a pair worth refining from one that is not
-_PEAKS = 5  # local maxima of one path that are refined at most
 NOT_TRIED = "not tried"
 
 
@@ -47,14 +46,17 @@ class Paths:
         Where the path is highest: its parameter on the curve, in [0, 1].
     profiles : float64 array (P, T), profile_t : float64 array (T,)
         f along the path, and the parameters of the columns.
-    controls : tensor (P, K, D)
-        Bézier control points of the path, the two minima included.
+    controls : P tensors (K, D)
+        Bézier control points of each path, the two minima included. :meth:`at` evaluates them.
+    pieces : int64 array (P,)
+        Bézier curves that a path is made of, end to end: 1, or more where it was certified.
     restarts : float64 array (P, R)
-        The path's maximum in each of R independent runs.
+        The path's maximum in each of R independent runs, before it was certified.
     certificates : DataFrame
-        One row a pass: ``verdict`` (see :class:`Saddle`, or "not tried"), ``grad_norm``, the two
-        lowest eigenvalues of the Hessian ``lowest`` and ``second``, the distance ``moved`` from
-        the path's top to the saddle, and the Hessian-vector ``products`` spent.
+        One row a pass: ``verdict`` (that of :class:`Saddle`; "elsewhere" where no path of this
+        height was found to lead over the saddle; or "not tried"), ``grad_norm``, the two lowest
+        eigenvalues of the Hessian ``lowest`` and ``second``, the distance ``moved`` from the first
+        path's top to the saddle, and the Hessian-vector ``products`` spent.
     skipped : int
         Pairs of minima that were not refined, as they could not change the barcode.
     history : DataFrame
@@ -72,7 +74,8 @@ class Paths:
     t: np.ndarray
     profiles: np.ndarray
     profile_t: np.ndarray
-    controls: torch.Tensor
+    controls: tuple[torch.Tensor, ...]
+    pieces: np.ndarray
     restarts: np.ndarray
     certificates: pd.DataFrame
     skipped: int
@@ -105,6 +108,16 @@ class Paths:
         """True where the pass was refined to a critical point of index 1, bool (P,)."""
         return (self.certificates["verdict"] == "index 1").to_numpy(dtype=bool, copy=True)
 
+    def at(self, row: int, t) -> torch.Tensor:
+        """Points of one path at parameters t in [0, 1], (m,) -> (m, D)."""
+        t = torch.as_tensor(t)[None]
+        return bezier(self.controls[row][None], t, int(self.pieces[row]))[0]
+
+    def along(self, t) -> torch.Tensor:
+        """Points of every path at the same parameters, (m,) -> (P, m, D)."""
+        points = [self.at(row, t) for row in range(len(self))]
+        return torch.stack(points) if points else self.points[:, None].expand(-1, len(t), -1)
+
     def to_frame(self) -> pd.DataFrame:
         """Tidy table, one row a pass."""
         columns = {"i": self.pairs[:, 0], "j": self.pairs[:, 1], "saddle": self.saddle}
@@ -115,10 +128,11 @@ class Paths:
     def barcode(self, losses) -> Barcode:
         """The barcode of minima with these losses (N,) and passes, with intervals of its deaths.
 
-        The intervals come from the intervals of the passes: from the saddle, or the lowest maximum
-        where none is certified, up to the highest maximum of the independent runs.
+        The interval of a certified pass goes from the saddle to its path's maximum; that of any
+        other from the lowest to the highest maximum of the independent runs.
         """
         high = np.maximum(self.restarts.max(axis=1, initial=-np.inf), self.maximum)
+        high = np.where(self.certified, self.maximum, high)
         return barcode_of_minima(losses, self.pairs, self.saddle, (self.saddle, high))
 
 
@@ -142,8 +156,8 @@ def connect(
     at 6 points comes first; it is given more control points and more points as it sinks, up to
     degree 24 and 48 points, and the smooth maximum becomes sharper. L-BFGS takes what it knows of
     the curvature along. Steps that lead up, or to where f is not finite, are cut, and the lowest
-    curve of all blocks is kept. Then the tops of the paths that make the barcode are refined to
-    saddles; see :func:`certify`.
+    curve of all blocks is kept. Then the paths that make the barcode are lowered further, until
+    they are as high as a saddle of the loss; see :func:`certify`.
 
     Parameters
     ----------
@@ -167,7 +181,8 @@ def connect(
         Independent runs for each pair, each from another first curve; the lowest is kept, and all
         their maxima are in ``restarts``.
     certified : bool
-        Whether to refine the passes of the minimum spanning tree to saddles.
+        Whether to go on to saddles where it matters for the barcode. In many dimensions that takes
+        far longer than the paths.
     seed : int
         For the points drawn; the path of (i, j) depends on (seed, i, j) and its ends alone, up to
         rounding.
@@ -226,7 +241,8 @@ def connect(
     paths = replace(paths, skipped=len(pairs) - len(paths), evaluations=spent)
     if certified:
         left = None if seconds is None else max(1e-9, began + seconds - time.perf_counter())
-        paths = certify(landscape, paths, budget=budget, seconds=left, seed=seed, progress=progress)
+        spend = 5 * budget
+        paths = certify(landscape, paths, budget=spend, seconds=left, seed=seed, progress=progress)
     return replace(paths, seconds=time.perf_counter() - began)
 
 
@@ -235,62 +251,97 @@ def certify(
     paths: Paths,
     rows=None,
     *,
-    attempts: int = 2,
-    budget: int = 4000,
+    budget: int = 20_000,
     seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Paths:
-    """Refine the tops of paths to saddles of index 1, in float64.
+    """Lower paths until each is as high as a saddle of index 1 on it, in float64.
 
-    From the highest point of a path :func:`find_saddle` looks for a critical point. If other local
-    maxima of the path are higher than it, they are refined too (five at most), and the highest
-    saddle counts: the others have then been shown to be passes below it. Where the verdict is not
-    "index 1", or the saddle does not lie between the path's ends and its maximum in height, the
-    path is pushed aside along the second lowest mode, as a lower pass must exist if the curvature
-    there is negative, relaxed with a new budget, and tried again.
+    From the highest point of a path :func:`find_saddle` looks for a critical point. If that is a
+    saddle of index 1 no lower than the path's ends, the path is led through it and relaxed on both
+    sides. If it is not, the hill around the highest point is relaxed alone, with as many control
+    points as the whole path had. So it goes on, hill by hill, until the path's maximum and a saddle
+    agree within 1 % of the excess (or a millionth of f), or the budget is spent.
 
     Parameters
     ----------
     landscape : Landscape or Surface
     paths : Paths
     rows : int (k,), optional
-        Which paths; by default those of the minimum spanning tree, which make the barcode.
-    attempts, budget : int
-        How often to try, and the evaluations spent on a path before another attempt; half as many
-        Hessian-vector products may go into one search for a saddle.
+        Which paths; by default those of the minimum spanning tree, which make the barcode, and
+        those that come into it as the others sink.
+    budget : int
+        Evaluations of f or its gradient and Hessian-vector products for one path, together. The
+        round that is under way is finished.
     seconds : float, optional
-        Begin no pass after this time.
+        Begin no path after this time, nor another round.
     seed, progress
         As in :func:`connect`.
 
     Returns
     -------
     Paths
-        Where certified, ``saddle`` and ``points`` are the saddle's. ``maximum`` remains the bound
-        that the path proves; the difference of the two shows how tight it is.
+        ``maximum`` is lower where that succeeded, and never higher. Where ``certified``, ``saddle``
+        and ``points`` are the saddle's, and the difference to ``maximum`` is what is unproven.
     """
-    if attempts < 1 or budget < 1:
-        raise ValueError(f"attempts and budget must be at least 1, got {attempts} and {budget}")
-    if rows is None:
-        n = int(paths.pairs.max(initial=-1)) + 1
-        rows = _spanning_passes(n, paths.pairs, paths.maximum) if n else []
-    rows = np.asarray(rows, dtype=np.int64)
-    if len(rows) and not (rows.min() >= 0 and rows.max() < len(paths)):
-        raise ValueError(f"rows must lie in 0..{len(paths) - 1}, got {rows.tolist()}")
+    if budget < 1:
+        raise ValueError(f"budget must be at least 1, got {budget}")
+    given = None if rows is None else np.asarray(rows, dtype=np.int64)
+    if given is not None and len(given) and not (given.min() >= 0 and given.max() < len(paths)):
+        raise ValueError(f"rows must lie in 0..{len(paths) - 1}, got {given.tolist()}")
     until = np.inf if seconds is None else time.perf_counter() + seconds
-    parts = {row: _row(paths, row) for row in range(len(paths))}
-    for row in progress_bar(progress, rows.tolist(), desc="saddles"):
-        for attempt in range(attempts):
-            if time.perf_counter() > until:
-                break
-            parts[row], aside = _certified(landscape, parts[row], budget)
-            if parts[row].certified[0] or attempt == attempts - 1:
-                break
-            relaxed = _relaxed_again(landscape, parts[row], aside, attempt, budget, until, seed)
-            if relaxed.maximum[0] < parts[row].maximum[0]:
-                parts[row] = relaxed
-    return _joined(paths, list(parts.values()))
+    n, tried = int(paths.pairs.max(initial=-1)) + 1, set()
+    with progress_bar(progress, desc="saddles", unit=" paths") as bar:
+        while True:
+            wanted = _spanning_passes(n, paths.pairs, paths.saddle) if given is None else given
+            todo = [k for k in np.asarray(wanted, dtype=np.int64).tolist() if k not in tried]
+            if not todo or time.perf_counter() > until:
+                return paths
+            tight = tighten(
+                landscape, paths.controls[todo[0]], budget=budget, until=until, seed=seed
+            )
+            paths = _with_pass(landscape, paths, todo[0], tight)
+            tried.add(todo[0])
+            bar.update()
+
+
+def _with_pass(landscape, paths: Paths, row: int, tight: Pass) -> Paths:
+    """Paths with one of them lowered and certified."""
+    controls = tight.controls.to(paths.points)
+    profile, t, maximum = (x[0] for x in curves.highest(landscape, controls[None], tight.pieces))
+    if maximum > paths.maximum[row]:  # rounded to float32 it may be
+        controls, pieces = paths.controls[row], paths.pieces[row]
+        profile, t, maximum = paths.profiles[row], paths.t[row], paths.maximum[row]
+    else:
+        pieces = tight.pieces
+    certified = tight.verdict == "index 1"
+    top = bezier(controls[None], [[t]], int(pieces))[0, 0]
+    certificate = _certificate(tight.saddle, tight.verdict, tight.moved, tight.products)
+    new = {
+        "saddle": min(tight.saddle.value, maximum) if certified else maximum,
+        "points": tight.saddle.point.to(top) if certified else top,
+        "maximum": maximum,
+        "t": t,
+        "profiles": profile,
+        "pieces": pieces,
+    }
+    changed = {key: _clone(getattr(paths, key)) for key in new}
+    for key, value in new.items():
+        changed[key][row] = value
+    table = paths.certificates.to_dict("records")
+    table[row] = certificate
+    return replace(
+        paths,
+        controls=(*paths.controls[:row], controls, *paths.controls[row + 1 :]),
+        certificates=pd.DataFrame(table, columns=list(certificate)),
+        evaluations=paths.evaluations + tight.evaluations,
+        **changed,
+    )
+
+
+def _clone(x):
+    return x.clone() if torch.is_tensor(x) else x.copy()
 
 
 def loss_barcode(
@@ -427,7 +478,8 @@ def _measured(landscape, runs) -> Paths:
         t=t,
         profiles=profiles,
         profile_t=curves.PROFILE_T,
-        controls=controls,
+        controls=tuple(controls),
+        pieces=np.ones(len(pairs), dtype=np.int64),
         restarts=heights[:, :-1],
         certificates=pd.DataFrame([_certificate()] * len(pairs), columns=list(_certificate())),
         skipped=0,
@@ -437,109 +489,8 @@ def _measured(landscape, runs) -> Paths:
     )
 
 
-_BY_ROW = ("pairs", "saddle", "points", "maximum", "t", "profiles", "controls", "restarts")
-
-
-def _row(paths: Paths, row: int) -> Paths:
-    """One of the paths alone."""
-    parts = {k: getattr(paths, k)[row : row + 1] for k in _BY_ROW}
-    one = paths.certificates.iloc[row : row + 1].reset_index(drop=True)
-    return replace(paths, certificates=one, history=paths.history.iloc[:0], evaluations=0, **parts)
-
-
-def _joined(paths: Paths, parts: list[Paths]) -> Paths:
-    """Paths again, from a part for each row; what the parts spent is added."""
-    if not parts:
-        return paths
-    rows = {k: np.concatenate([getattr(p, k) for p in parts]) for k in _BY_ROW if k not in _TENSORS}
-    degree = max(p.controls.shape[1] for p in parts) - 1
-    lifted = [curves.elevate(p.controls, degree) for p in parts]
-    rows |= {"controls": torch.cat(lifted), "points": torch.cat([p.points for p in parts])}
-    return replace(
-        paths,
-        certificates=pd.concat([p.certificates for p in parts], ignore_index=True),
-        history=pd.concat([paths.history, *(p.history for p in parts if len(p.history))]),
-        evaluations=paths.evaluations + sum(p.evaluations for p in parts),
-        **rows,
-    )
-
-
-_TENSORS = ("points", "controls")
-
-
-# -- certificates ----------------------------------------------------------------------------------
-
-
 def _certificate(saddle=None, verdict=NOT_TRIED, moved=np.nan, products=0) -> dict:
     """A row of ``Paths.certificates``."""
     numbers = (saddle.grad_norm, *saddle.eigenvalues) if saddle else (np.nan,) * 3
     row = {"verdict": verdict} | dict(zip(("grad_norm", "lowest", "second"), numbers, strict=True))
     return row | {"moved": moved, "products": products}
-
-
-def _certified(landscape, path: Paths, budget: int) -> tuple[Paths, torch.Tensor | None]:
-    """One path with the certificate of its top, and the second mode where that failed."""
-    profile, t = path.profiles[0], path.profile_t
-    inner = np.arange(1, len(t) - 1)
-    local = inner[(profile[inner] >= profile[inner - 1]) & (profile[inner] >= profile[inner + 1])]
-    peaks = [(float(path.maximum[0]), float(path.t[0]))]
-    step = t[1] - t[0]
-    peaks += [
-        (p, at)
-        for p, at in zip(profile[local], t[local], strict=True)
-        if abs(at - path.t[0]) > step
-    ]
-    slack = 1e-9 * max(1.0, abs(path.maximum[0]))
-    top, products = None, 0
-    for height, at in sorted(peaks, reverse=True)[:_PEAKS]:
-        if top is not None and height <= top.value:
-            break
-        around = np.clip([[at - step, at, at + step]], 0.0, 1.0)
-        before, point, after = bezier(path.controls, around)[0]
-        found = find_saddle(
-            landscape, point, direction=after - before, max_products=max(200, budget // 2)
-        )
-        products += found.products
-        between = path.floor[0] - slack <= found.value <= path.maximum[0] + slack
-        if found.verdict != "index 1" or not between:
-            verdict = found.verdict if found.verdict != "index 1" else "elsewhere"
-            moved = float((found.point - point).norm())
-            row = _certificate(found, verdict, moved, products)
-            kept = {"saddle": path.maximum, "points": bezier(path.controls, path.t[:, None])[:, 0]}
-            return replace(path, certificates=pd.DataFrame([row]), **kept), found.modes[:, -1]
-        if top is None or found.value > top.value:
-            top, moved = found, float((found.point - point).norm())
-    row = _certificate(top, "index 1", moved, products)
-    point = top.point[None].to(path.points)
-    height = min(top.value, float(path.maximum[0]))  # where they are equal up to rounding
-    path = replace(path, saddle=np.array([height]), points=point)
-    return replace(path, certificates=pd.DataFrame([row])), None
-
-
-def _relaxed_again(landscape, path: Paths, aside, attempt, budget, until, seed) -> Paths:
-    """The path with its top moved down along a direction, and relaxed from there."""
-    controls = curves.elevate(path.controls, curves.level(curves.FINE)[0])[0].clone()
-    t = float(np.clip(path.t[0], 0.05, 0.95))
-    top = bezier(path.controls, [[t]])[0, 0]
-    chord = float((controls[-1] - controls[0]).norm())
-    aside = aside.to(top)
-    lengths = chord * 0.3 ** torch.arange(1, 8).to(top)
-    lengths = torch.cat([lengths, -lengths, torch.zeros(1).to(top)])
-    values = landscape.loss(top + lengths[:, None] * aside)
-    shift = lengths[values.nan_to_num(nan=torch.inf).argmin()] * aside
-    k = round(t * (len(controls) - 1))
-    weight = float(curves.bernstein(torch.tensor([[t]]), len(controls))[0, 0, k])
-    controls[k] += shift / weight  # so the curve moves by just that at t
-    i, j = path.pairs[0].tolist()
-    curve = Curve(i, j, 1000 + attempt, controls, block=curves.FINE)
-    with progress_bar(False) as bar:
-        curves.relax(landscape, [curve], budget, None, until, seed, bar)
-    new = _measured(landscape, [[curve]])
-    restarts = np.minimum(path.restarts, new.maximum[0])
-    return replace(
-        new,
-        restarts=np.where(path.restarts == path.restarts.min(), restarts, path.restarts),
-        certificates=path.certificates,
-        evaluations=path.evaluations + curve.evaluations,
-        history=path.history,
-    )

@@ -26,6 +26,7 @@ __all__ = [
     "merge_tree",
     "panels",
     "profiles",
+    "relaxing",
     "scores_by_width",
     "show",
     "straight_lines",
@@ -480,6 +481,103 @@ def _finish(fig, n, first, title):
             }
         ],
     )
+
+
+def relaxing(surface, stages):
+    """Slider over stages of one path on a surface of two variables, and f along it.
+
+    Parameters
+    ----------
+    surface : Surface
+        With two coordinates.
+    stages : list of Paths
+        Of one pair each, with more and more evaluations.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+    """
+    from plotly import graph_objects as go
+    from plotly.subplots import make_subplots
+
+    t = np.linspace(0, 1, 129)
+    curves = [s.at(0, t).numpy().astype(np.float32) for s in stages]
+    floor, top = stages[0].floor[0], stages[0].maximum[0]
+    (x0, x1), (y0, y1) = surface.box.tolist()
+    x, y = np.linspace(x0, x1, 90), np.linspace(y0, y1, 80)
+    z = surface.loss(np.stack(np.meshgrid(x, y), axis=-1)).numpy()
+    low = z.min()
+    fig = make_subplots(1, 2, column_widths=[0.55, 0.45], horizontal_spacing=0.13)
+    shade, mark = colors(2)
+    levels = {"start": low, "end": top + 0.5 * (top - low), "size": (top - low) / 12}
+    contour = go.Contour(
+        x=x.astype(np.float32),
+        y=y.astype(np.float32),
+        z=z.clip(max=levels["end"] + 1).astype(np.float32),
+        contours=levels,
+        contours_coloring="none",
+        line={"color": GREY, "width": 1},
+        showscale=False,
+    )
+    ends = curves[0][[0, -1]]
+    fig.add_trace(contour, row=1, col=1)
+    fig.add_trace(_marks(*ends.T, ["", ""], "top right"), row=1, col=1)
+    exact = None if surface.barcode is None else _exact_pass(surface, stages[0])
+    if exact is not None:
+        dashed = {"color": GREY, "dash": "dash", "width": 1}
+        line = go.Scatter(x=[0, 1], y=[exact] * 2, mode="lines", line=dashed)
+        fig.add_trace(line, row=1, col=2)
+    still = len(fig.data)
+
+    def moving(stage, curve):
+        at = stage.points[0].numpy()
+        style = {"mode": "lines", "line": {"color": shade, "width": 3}}
+        dot = {"mode": "markers", "marker": {"color": mark, "size": 10}}
+        along = stage.profiles[0].astype(np.float32)
+        return [
+            go.Scatter(x=curve[:, 0], y=curve[:, 1], **style),
+            go.Scatter(x=at[:1], y=at[1:], **dot),
+            go.Scatter(x=stage.profile_t, y=along, **style),
+            go.Scatter(x=stage.t, y=stage.maximum, **dot),
+        ]
+
+    frames = [moving(s, c) for s, c in zip(stages, curves, strict=True)]
+    for k, trace in enumerate(frames[0]):
+        fig.add_trace(trace, row=1, col=1 + k // 2)
+    titles = [f"{s.evaluations:,} evaluations · highest {s.maximum[0]:.3f}" for s in stages]
+    fig.frames = [
+        go.Frame(
+            data=data,
+            traces=list(range(still, still + 4)),
+            name=str(k),
+            layout={"title": {"text": title}},
+        )
+        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
+    ]
+    _finish(fig, len(stages), 0, titles[0])
+    fig.update_xaxes(title="x", range=[x0, x1], col=1)
+    fig.update_yaxes(title="y", range=[y0, y1], col=1)
+    fig.update_xaxes(title="position along the path", range=[0, 1], col=2)
+    span = top - floor
+    fig.update_yaxes(title="value of f", range=[low - 0.05 * span, top + 0.1 * span], col=2)
+    return fig
+
+
+def _exact_pass(surface, path) -> float:
+    """The lowest level at which a path's two minima are joined: cut the barcode's tree there."""
+    i, j = path.pairs[0]
+    code = surface.barcode
+    ancestors = {i: -np.inf}
+    row, height = i, -np.inf
+    while code.parent[row] >= 0:
+        height = max(height, code.death[row])
+        row = code.parent[row]
+        ancestors[row] = height
+    row, height = j, -np.inf
+    while row not in ancestors:
+        height = max(height, code.death[row])
+        row = code.parent[row]
+    return float(max(height, ancestors[row]))
 
 
 def show(fig, alt: str) -> None:

@@ -23,7 +23,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 __all__ = ["Saddle", "find_saddle", "lowest_eigenvalues"]
 
-_DENSE = 60  # dimensions up to which the whole Hessian is formed
+DENSE = 1500  # dimensions up to which the whole Hessian is formed
 _KRYLOV = 120  # products with the Hessian for one Newton step
 _FOLLOWED = 4  # lowest modes handed on from one step to the next
 _FIRST_STEP = 0.3  # trust radius to begin with
@@ -70,7 +70,7 @@ class _Hessian(LinearOperator):
 
     def __init__(self, landscape, point: torch.Tensor):
         super().__init__(np.float64, (landscape.dim, landscape.dim))
-        self.landscape, self.point, self.products = landscape, point, 0
+        self.landscape, self.point, self.products, self._matrix = landscape, point, 0, None
 
     def _matvec(self, v):
         self.products += 1
@@ -78,10 +78,12 @@ class _Hessian(LinearOperator):
         return self.landscape.hvp(self.point, v).cpu().numpy()
 
     def dense(self) -> np.ndarray:
-        self.products += len(self.point)
-        unit = torch.eye(len(self.point), dtype=torch.float64)
-        matrix = self.landscape.hvp(self.point, unit).cpu().numpy()
-        return (matrix + matrix.T) / 2
+        if self._matrix is None:
+            self.products += len(self.point)
+            unit = torch.eye(len(self.point), dtype=torch.float64)
+            matrix = self.landscape.hvp(self.point, unit).cpu().numpy()
+            self._matrix = (matrix + matrix.T) / 2
+        return self._matrix
 
 
 def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start=None, seed=0):
@@ -123,7 +125,7 @@ def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start
 
 def _lowest(hessian: _Hessian, k: int, tol: float, start=None, seed: int = 0):
     dim = hessian.shape[0]
-    if dim <= _DENSE:
+    if dim <= DENSE:
         values, vectors = np.linalg.eigh(hessian.dense())
         return values[:k], vectors[:, :k], np.full(k, np.finfo(float).eps * abs(values).max())
     start = np.random.default_rng(seed).normal(size=dim) if start is None else start
@@ -146,7 +148,9 @@ def find_saddle(
     direction=None,
     grad_tol: float = 1e-7,
     max_iterations: int = 30,
-    max_products: int = 5000,
+    max_products: int = 20_000,
+    floor: float = -np.inf,
+    index: int = 1,
 ) -> Saddle:
     """The critical point next to a point from which f is to rise in one direction only.
 
@@ -167,6 +171,10 @@ def find_saddle(
     max_iterations, max_products : int
         Newton steps, and Hessian-vector products, that may be spent (the step that is under way is
         finished, and the verdict costs some more).
+    floor : float
+        Give up where f falls below this value.
+    index : 0 or 1
+        0 looks for a minimum instead: downhill along every mode.
 
     Returns
     -------
@@ -196,16 +204,17 @@ def find_saddle(
         hessian = _Hessian(landscape, point)
         values, vectors = _ritz(hessian, gradient, modes)
         modes = vectors[:, :_FOLLOWED]
-        moved = _trusted_step(landscape, point, value, gradient, values, vectors, radius, grad_tol)
+        sign = np.where(np.arange(len(values)) < index, 1.0, -1.0)
+        moved = _trusted_step(landscape, point, value, gradient, values, vectors, radius, sign)
         iterations, products = iterations + 1, products + hessian.products
-        if moved is None or products > max_products:
+        if moved is None or products > max_products or moved[1] < floor:
             break
         point, value, gradient, radius = moved
     hessian = _Hessian(landscape, point)
     known = min(2, landscape.dim)
     guess = None if modes is None else modes.sum(axis=1)
     values, vectors, residuals = _lowest(hessian, known, 1e-3, guess)
-    largest = _largest(hessian) if landscape.dim > _DENSE else np.abs(hessian.dense()).max()
+    largest = _largest(hessian) if landscape.dim > DENSE else np.abs(hessian.dense()).max()
     grad_norm = float(np.linalg.norm(gradient))
     return Saddle(
         point=point,
@@ -230,7 +239,7 @@ def _ritz(hessian, gradient, modes) -> tuple[np.ndarray, np.ndarray]:
     Up to ``_KRYLOV`` products; exact where the dimension is no larger than that.
     """
     dim = len(gradient)
-    if dim <= _DENSE:
+    if dim <= DENSE:
         return np.linalg.eigh(hessian.dense())
     size = min(dim, _KRYLOV)
     basis, images = np.zeros((dim, size)), np.zeros((dim, size))
@@ -258,14 +267,14 @@ def _excess_length(inside, slope, radius, shift) -> float:
     return np.linalg.norm(inside / (slope + shift)) - radius
 
 
-def _trusted_step(landscape, point, value, gradient, values, vectors, radius, grad_tol):
+def _trusted_step(landscape, point, value, gradient, values, vectors, radius, sign):
     """(point, value, gradient, radius) after a step that the quadratic model foretells; or None.
 
-    Uphill along the first of the eigenvectors (D, k), downhill along the others, no longer than
-    the radius; shorter where f there is not what the model says or the gradient explodes.
+    Uphill along those of the eigenvectors (D, k) whose sign (k,) is 1, downhill along the others,
+    no longer than the radius; shorter where f there is not what the model says, unless the gradient
+    shrinks.
     """
     inside = vectors.T @ gradient
-    sign = np.where(np.arange(len(values)) == 0, 1.0, -1.0)
     for _ in range(20):
         slope = np.maximum(np.abs(values), 1e-12)
         if np.linalg.norm(inside / slope) > radius:
