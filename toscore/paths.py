@@ -168,13 +168,14 @@ def connect(
     pairs : "needed", "all" or int (P, 2)
         Which minima to connect. "needed" estimates all pairs by two blocks, refines those of the
         minimum spanning tree, and then those that might still lower a merge of the barcode by more
-        than ``tol`` of its excess; the others are counted in ``skipped``. Minima that given pairs
-        leave apart stay ``unmerged`` in the barcode.
+        than ``tol`` of its excess; the others are counted in ``skipped``. (On analytic surfaces,
+        which cost nothing, it means all.) Minima that given pairs leave apart stay ``unmerged`` in
+        the barcode.
     budget : int
         Points at which f or its gradient may be computed for one path in one run; a path may rest
         earlier. Below 200 or so it stays a straight line.
     seconds : float, optional
-        Stop after this time, whatever is left of the budget.
+        Stop after about this time, whatever is left of the budget.
     tol : float
         For "needed", see there.
     restarts : int
@@ -220,7 +221,10 @@ def connect(
     pairs = _checked_pairs("all" if lazy else pairs, len(theta))
     _refuse_unconnectable(landscape, theta, pairs)
     began = time.perf_counter()
-    paths_until = np.inf if seconds is None else began + (0.6 if certified else 1.0) * seconds
+    paths_until = np.inf
+    if seconds is not None:
+        last = restarts * len(pairs) * _measuring(landscape, theta)
+        paths_until = began + (0.6 if certified else 1.0) * seconds - last
     with progress_bar(progress, desc="paths", unit=" blocks") as bar:
 
         def relax(some, blocks=None, share=1.0):
@@ -229,7 +233,7 @@ def connect(
 
         tried = [Curve.first(theta, i, j, 0, seed) for i, j in pairs.tolist()]
         runs = [tried]
-        if lazy and len(theta) > 2:
+        if lazy and len(theta) > 2 and hasattr(landscape, "inputs"):
             runs = [_refine_needed(tried, tol, relax)]
         else:
             relax(tried, share=1 / restarts)
@@ -402,6 +406,14 @@ def _refuse_unconnectable(landscape, theta: torch.Tensor, pairs: np.ndarray) -> 
         )
 
 
+def _measuring(landscape, theta) -> float:
+    """Seconds it will take to measure a finished path, roughly."""
+    points = theta[torch.arange(64) % len(theta)]
+    began = time.perf_counter()
+    landscape.loss(points)
+    return 950 / len(points) * (time.perf_counter() - began)
+
+
 # -- which pairs matter ----------------------------------------------------------------------------
 
 
@@ -450,7 +462,7 @@ def _measured(landscape, runs) -> Paths:
         columns=["i", "j", "run", "evaluations", "seconds", "excess"],
     )
     pairs = np.array([[c.i, c.j] for c in runs[0]], dtype=np.int64).reshape(-1, 2)
-    # the curves were watched at a few places only: a straight line may be better after all
+    seen = np.array([c.base + c.records[0][-1] for c in runs[0]])  # on the straight lines
     chords = [c.controls[[0, -1]] for c in runs[0]]
     runs = [[c.controls for c in run] for run in runs]
     degree = max((len(c) - 1 for run in runs for c in run), default=3)
@@ -459,7 +471,16 @@ def _measured(landscape, runs) -> Paths:
     for run in [*runs, chords]:
         lifted = [curves.elevate(c[None], degree) for c in run]
         controls = torch.cat([none.to(landscape.device), *lifted])
-        measured.append((controls, *curves.highest(landscape, controls)))
+        if len(measured) < len(runs):
+            measured.append((controls, *curves.highest(landscape, controls)))
+            continue
+        # the curves were watched at a few places only: a straight line may be better after all
+        better = seen < np.nan_to_num(np.min([m[3] for m in measured], axis=0), nan=np.inf)
+        found = curves.highest(landscape, controls[torch.as_tensor(better)])
+        straight = [np.full_like(x, np.inf) for x in measured[0][1:]]
+        for whole, some in zip(straight, found, strict=True):
+            whole[better] = some
+        measured.append((controls, *straight))
     heights = np.stack([m[3] for m in measured], axis=1)
     rows = np.arange(len(heights))
     best = np.nan_to_num(heights, nan=np.inf).argmin(axis=1) if len(heights) else rows
