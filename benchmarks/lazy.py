@@ -1,4 +1,4 @@
-"""What does leaving out pairs save? Cost and barcode of "needed" against "all", by number of minima.
+"""What does leaving out pairs save? Cost and barcode of "needed" against "all" pairs.
 
     python benchmarks/lazy.py
 

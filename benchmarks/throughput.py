@@ -132,7 +132,8 @@ def main():
         FOLDER.mkdir(parents=True, exist_ok=True)
         with whole_file(FOLDER / f"{device}.csv") as out:
             out.write(table.to_csv(index=False, float_format="%.4g").encode())
-    print(table.pivot(index="method", columns="network").reindex(list(methods)).round(2).to_string())
+    wide = table.pivot(index="method", columns="network").reindex(list(methods))
+    print(wide.round(2).to_string())
 
 
 if __name__ == "__main__":
