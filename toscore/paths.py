@@ -477,7 +477,7 @@ def _measured(landscape, runs) -> Paths:
         # the curves were watched at a few places only: a straight line may be better after all
         better = seen < np.nan_to_num(np.min([m[3] for m in measured], axis=0), nan=np.inf)
         found = curves.highest(landscape, controls[torch.as_tensor(better)])
-        straight = [np.full_like(x, np.inf) for x in measured[0][1:]]
+        straight = [np.full_like(x, np.nan) for x in measured[0][1:]]
         for whole, some in zip(straight, found, strict=True):
             whole[better] = some
         measured.append((controls, *straight))
