@@ -1,11 +1,11 @@
-"""find_saddle, lowest_eigenvalues and certify: against saddles known exactly."""
+"""find_saddle, lowest_eigenvalues, tighten and certify: against saddles known exactly."""
 
 import numpy as np
 import pytest
 import torch
 
 import toscore as ts
-from toscore import find_saddle, lowest_eigenvalues, surfaces
+from toscore import curves, find_saddle, lowest_eigenvalues, passes, surfaces
 
 SURFACES = [
     surfaces.mueller_brown,
@@ -109,7 +109,11 @@ def test_passes_of_a_network_are_certified(network):
     paths = ts.connect(network, minima, progress=False)
     rows = np.flatnonzero(paths.certificates.verdict != "not tried")
     assert len(rows) == len(minima) - 1
-    assert paths.certified[rows].any()
+    assert paths.certified[rows].all()
+    gap = paths.maximum - paths.saddle
+    assert (gap[rows] <= 0.01 * paths.excess[rows] + 1e-6 + 1e-6 * paths.saddle[rows]).all()
+    unproven = paths.barcode(minima.loss).death_interval
+    assert (unproven[:, 1] - unproven[:, 0] <= gap.max()).sum() == len(rows)
     fine = network.double()
     eye = torch.eye(network.dim, dtype=torch.float64)
     for row in np.flatnonzero(paths.certified):
@@ -120,6 +124,47 @@ def test_passes_of_a_network_are_certified(network):
         assert lowest[0] < 0 < lowest[1]
         assert paths.floor[row] - 1e-6 <= paths.saddle[row] <= paths.maximum[row]
         np.testing.assert_allclose(float(fine.loss(point)), paths.saddle[row], rtol=1e-5)
+
+
+def test_parts_of_a_chain_lie_on_it():
+    generator = torch.Generator().manual_seed(0)
+    chain = torch.randn(1 + 3 * 5, 4, dtype=torch.float64, generator=generator)  # 3 of degree 5
+    u = np.linspace(0, 1, 41)
+    for low, high, pieces in ((0.1, 0.9, 3), (0.4, 0.6, 1), (0.0, 0.5, 2), (1 / 3, 1.0, 2)):
+        part, n = curves.cut(chain, 3, low, high)
+        assert n == pieces
+        # of the parameters where a piece of the part ends, each belongs to one piece of the chain
+        ends = [low, *(s / 3 for s in (1, 2) if low + 1e-9 < s / 3 < high - 1e-9), high]
+        t = np.interp(u, np.linspace(0, 1, n + 1), ends)
+        expected = curves.bezier(chain[None], t[None], 3)
+        torch.testing.assert_close(curves.bezier(part[None], u[None], n), expected)
+    halves = [curves.cut(chain, 3, 0, 0.5), curves.cut(chain, 3, 0.5, 1)]
+    whole = curves.join([c for c, _ in halves])
+    assert whole.shape == (1 + 4 * 5, 4)
+    torch.testing.assert_close(whole[[0, -1]], chain[[0, -1]])
+
+
+def test_a_path_is_led_through_its_saddle():
+    """From a detour over a hill down to the pass between two wells, exactly."""
+    surface = surfaces.double_wells([1.0, 2.0], [0.3, -0.4])
+    ends = surface.minima[[0, 1]]
+    aside = ends.mean(dim=0) + torch.tensor([0.3, 0.2])
+    detour = torch.stack([ends[0], aside, ends[1]])
+    found = passes.tighten(surface, detour, budget=20_000)
+    lowest = ts.connect(surface, ends, progress=False).saddle[0]
+    assert found.verdict == "index 1"
+    assert found.saddle.value == pytest.approx(lowest, abs=1e-9)
+    floor = float(surface.loss(ends).max())
+    assert lowest <= found.maximum <= lowest + 0.01 * (lowest - floor) + 1e-6
+
+
+def test_without_budget_nothing_is_certified():
+    surface = surfaces.mueller_brown()
+    rough = ts.connect(surface, surface.minima, budget=200, certified=False, progress=False)
+    paths = ts.certify(surface, rough, budget=1, progress=False)
+    assert (paths.maximum <= rough.maximum).all()
+    tried = paths.certificates.verdict != "not tried"
+    assert tried.sum() == 2 and not paths.certified[tried & (paths.maximum > -40)].any()
 
 
 def test_bad_arguments(network):

@@ -27,6 +27,8 @@ _BLOCKS = 3, 8, curves.FINE  # hills relax from one of these on: smooth first, s
 _BUDGET = 2000  # evaluations for a hill in one round
 _SINKS = 0.2  # while a round takes more than this share off the excess, no saddle is looked for
 _ROUNDS = 40
+_SEARCHES = {0: 15, 2: 60}  # Newton steps, by how often the hill has resisted
+_STUCK = 4  # times a hill may resist, each time cut out narrower, before the whole path is relaxed
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +62,17 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
     t, profile, place, height = _top(landscape, controls, pieces)
     floor = max(profile[0], profile[-1])
     slack = 1e-9 * max(1.0, abs(height))
-    first = bezier(controls[None], [[place]])[0, 0]
+    first, found = bezier(controls[None], [[place]])[0, 0], None
     for k in range(_ROUNDS):
         spent = products + evaluations > budget or time.perf_counter() > until
-        last = k == _ROUNDS - 1 or spent or stuck == len(_LEVELS)
+        last = k == _ROUNDS - 1 or spent or stuck > _STUCK
         tight = max(_TIGHT[0] * (height - floor), _TIGHT[1] * max(1.0, abs(height)))
         on_top = [s for s in known if -slack <= height - s.value <= tight]
         if on_top:
             found = max(on_top, key=lambda s: s.value)
             break
         fits = False
-        if not sinks or last:
+        if found is None or (not sinks and stuck in _SEARCHES):
             ends = np.clip([[place - 1e-4, place, place + 1e-4]], 0.0, 1.0)
             before, top, after = bezier(controls[None], ends, pieces)[0]
             found = find_saddle(
@@ -78,7 +80,7 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
                 top,
                 direction=after - before,
                 max_products=budget,
-                max_iterations=15,
+                max_iterations=_SEARCHES.get(stuck, 15),
                 floor=floor - slack,
             )
             products += found.products
@@ -86,7 +88,7 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
             known += [found] * fits
         if last or (fits and height - found.value <= tight):
             break
-        low, high = _hill(t, profile, place, floor, stuck)
+        low, high = _hill(t, profile, place, floor, stuck) if stuck < _STUCK else (0.0, 1.0)
         block = _BLOCKS[min(stuck, len(_BLOCKS) - 1)]
         choices = [[cut(controls, pieces, low, high)]]
         if fits:

@@ -21,6 +21,7 @@ from toscore.barcode import Barcode, _pair_array, _spanning_passes, barcode_of_m
 from toscore.curves import Curve, bezier
 from toscore.minima import Minima, find_minima, progress_bar
 from toscore.passes import Pass, tighten
+from toscore.saddles import DENSE
 
 __all__ = ["Paths", "certify", "connect", "loss_barcode"]
 
@@ -245,7 +246,8 @@ def connect(
     paths = replace(paths, skipped=len(pairs) - len(paths), evaluations=spent)
     if certified:
         left = None if seconds is None else max(1e-9, began + seconds - time.perf_counter())
-        spend = 5 * budget
+        # the whole Hessian of a small model costs far less than so many products one by one
+        spend = (25 if landscape.dim <= DENSE else 5) * budget
         paths = certify(landscape, paths, budget=spend, seconds=left, seed=seed, progress=progress)
     return replace(paths, seconds=time.perf_counter() - began)
 
@@ -255,7 +257,7 @@ def certify(
     paths: Paths,
     rows=None,
     *,
-    budget: int = 20_000,
+    budget: int = 100_000,
     seconds: float | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -408,7 +410,8 @@ def _refuse_unconnectable(landscape, theta: torch.Tensor, pairs: np.ndarray) -> 
 
 def _measuring(landscape, theta) -> float:
     """Seconds it will take to measure a finished path, roughly."""
-    points = theta[torch.arange(64) % len(theta)]
+    points = theta[torch.arange(128) % len(theta)]
+    landscape.loss(points)  # the first time may take longer
     began = time.perf_counter()
     landscape.loss(points)
     return 950 / len(points) * (time.perf_counter() - began)
