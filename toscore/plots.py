@@ -22,8 +22,11 @@ __all__ = [
     "barcode",
     "barcodes",
     "colors",
+    "convergence",
     "level_slider",
     "merge_tree",
+    "methods",
+    "on_surface",
     "panels",
     "profiles",
     "relaxing",
@@ -228,6 +231,96 @@ def profiles(paths, landscape=None, minima=None, ax=None):
     ax.plot([], [], color=shade, label="trained path")
     ax.plot(paths.t, paths.maximum, "o", color=mark, ms=3.5, label="highest point")
     ax.set(yscale="log", xlabel="position along the path", ylabel="loss")
+    return ax
+
+
+def convergence(paths, ax=None, *, floor: float = 1e-7):
+    """Excess of each path against the evaluations spent on it, on log axes, and its saddle.
+
+    A line that still falls at its right end is a path with too small a budget. Where it jumps up
+    there, the dense search found a place that relaxing had not looked at. A dot to the right is
+    the certified saddle that the path was led to; a cross, one that was not certified.
+
+    Parameters
+    ----------
+    paths : Paths
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    floor : float
+        Smaller excesses are drawn here.
+    """
+    ax = plt.gca() if ax is None else ax
+    shades = colors(len(paths))
+    for row, ((i, j), shade) in enumerate(zip(paths.pairs.tolist(), shades, strict=True)):
+        steps = paths.history.query("i == @i and j == @j and run == 0")
+        spent, seen = steps.evaluations.to_numpy(), steps.excess.clip(floor).to_numpy()
+        dense = max(paths.restarts[row, 0] - paths.floor[row], floor)
+        spent, seen = np.append(spent, spent[-1]), np.append(seen, dense)
+        ax.plot(spent, seen, color=shade, lw=1.5, label=f"{i}–{j}")
+        if paths.certificates.verdict[row] != "not tried":
+            mark = "o" if paths.certified[row] else "x"
+            at = 1.3 * spent[-1], max(paths.excess[row], floor)
+            ax.plot(*at, mark, color=shade, ms=6)
+    ax.set(xscale="log", yscale="log", xlabel="evaluations on the path", ylabel="excess")
+    return ax
+
+
+def on_surface(surface, curves: dict, ax=None, *, top: float | None = None):
+    """Contour lines of a surface of two variables, and curves on it.
+
+    Parameters
+    ----------
+    surface : Surface
+    curves : dict of label -> array (m, 2)
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    top : float, optional
+        Contour lines end here; by default three quarters up.
+    """
+    ax = plt.gca() if ax is None else ax
+    (x0, x1), (y0, y1) = surface.box.tolist()
+    x, y = np.linspace(x0, x1, 200), np.linspace(y0, y1, 200)
+    z = surface.loss(np.stack(np.meshgrid(x, y), axis=-1)).numpy()
+    top = z.min() + 0.75 * np.ptp(z) if top is None else top
+    ax.contour(x, y, z, np.linspace(z.min(), top, 25), colors="0.8", linewidths=0.6)
+    for (label, curve), shade in zip(curves.items(), colors(len(curves)), strict=True):
+        ax.plot(*np.asarray(curve).T, color=shade, lw=2, label=label)
+    ax.plot(*surface.minima.numpy().T, "o", color="black", ms=4)
+    ax.set(xlabel="x", ylabel="y", xlim=(x0, x1), ylim=(y0, y1))
+    return ax
+
+
+def methods(traces, names, ax=None, *, ours: str = "toscore.connect"):
+    """Excess against time of every method of the benchmark: the median over landscapes.
+
+    Each landscape's excesses are divided by what the straight line has, and its times by its time
+    allowed, so that landscapes can be put together.
+
+    Parameters
+    ----------
+    traces : DataFrame
+        Columns landscape, method, seconds, mean_excess and, as shares, ``time`` and ``left``.
+    names : list of str
+        The methods, in the order of the legend.
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    ours : str
+        The method drawn thicker.
+    """
+    ax = plt.gca() if ax is None else ax
+    grid = np.geomspace(0.03, 1, 30)
+    for name, shade in zip(names, colors(len(names)), strict=True):
+        rows = []
+        for _, steps in traces[traces.method == name].groupby("landscape"):
+            steps = steps.sort_values("time")
+            best = np.minimum.accumulate(steps.left.to_numpy())
+            at = np.searchsorted(steps.time, grid, side="right") - 1
+            rows.append(np.where(at >= 0, best[at.clip(0)], 1.0))
+        ax.plot(
+            grid, np.median(rows, axis=0), color=shade, lw=3 if name == ours else 1.3, label=name
+        )
+    ax.set(xscale="log", yscale="log", xlabel="share of the time allowed")
+    ax.set_ylabel("excess (straight line = 1)")
     return ax
 
 
