@@ -245,14 +245,40 @@ COLUMNS = [
 TRACES = ["landscape", "budget", "method", "evaluations", "seconds", "mean_excess"]
 
 
+def part_file(name, seed):
+    return FOLDER / "parts" / f"{name.replace(' ', '_')}-{seed}.json"
+
+
 def part(name, seed):
-    file = FOLDER / "parts" / f"{name.replace(' ', '_')}-{seed}.json"
+    file = part_file(name, seed)
     if not file.exists():
         rows, traces = measure(name, seed)
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(file) as out:
             out.write(json.dumps({"rows": rows, "traces": traces}).encode())
     return json.loads(file.read_text())
+
+
+def stored(options):
+    """Write tables and manifest of all landscapes measured with this seed so far."""
+    names = [n for n in (*NETWORKS, *SURFACES) if part_file(n, options.seed).exists()]
+    parts = [part(n, options.seed) for n in names]
+    table = pd.DataFrame([r for p in parts for r in p["rows"]], columns=COLUMNS)
+    traces = pd.DataFrame([r for p in parts for r in p["traces"]], columns=TRACES)
+    for frame, name in ((table, "table.csv"), (traces, "traces.csv")):
+        with whole_file(FOLDER / name) as out:
+            out.write(frame.to_csv(index=False, float_format="%.6g").encode())
+    manifest = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "landscapes": f"{len(names)} of {len(NETWORKS) + len(SURFACES)}",
+        "seed": options.seed,
+        "jobs": options.jobs,
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "hardware": f"{joblib.cpu_count()} cores {platform.machine()}, one thread a landscape",
+    }
+    with whole_file(FOLDER / "manifest.json") as out:
+        out.write(json.dumps(manifest, indent=1).encode())
+    return table
 
 
 def main():
@@ -263,22 +289,10 @@ def main():
     options = parser.parse_args()
     names = [n for n in (*NETWORKS, *SURFACES) if options.only in n]
     jobs = (joblib.delayed(part)(n, options.seed) for n in names)
-    parts = joblib.Parallel(n_jobs=options.jobs, verbose=5)(jobs)
-    table = pd.DataFrame([r for p in parts for r in p["rows"]], columns=COLUMNS)
-    traces = pd.DataFrame([r for p in parts for r in p["traces"]], columns=TRACES)
-    if not options.only:
-        for frame, name in ((table, "table.csv"), (traces, "traces.csv")):
-            with whole_file(FOLDER / name) as out:
-                out.write(frame.to_csv(index=False, float_format="%.6g").encode())
-        manifest = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seed": options.seed,
-            "jobs": options.jobs,
-            "versions": {"torch": torch.__version__, "numpy": np.__version__},
-            "hardware": f"{joblib.cpu_count()} cores {platform.machine()}, one thread a landscape",
-        }
-        with whole_file(FOLDER / "manifest.json") as out:
-            out.write(json.dumps(manifest, indent=1).encode())
+    done = joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered", verbose=5)(jobs)
+    for _ in done:
+        table = stored(options)
+    table = table[table.landscape.isin(names)]
     print(summary(table).to_string(float_format=lambda x: f"{x:.4g}"))
 
 

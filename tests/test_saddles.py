@@ -112,8 +112,9 @@ def test_passes_of_a_network_are_certified(network):
     assert paths.certified[rows].all()
     gap = paths.maximum - paths.saddle
     assert (gap[rows] <= 0.01 * paths.excess[rows] + 1e-6 + 1e-6 * paths.saddle[rows]).all()
-    unproven = paths.barcode(minima.loss).death_interval
-    assert (unproven[:, 1] - unproven[:, 0] <= gap.max()).sum() == len(rows)
+    code = paths.barcode(minima.loss)
+    low, high = code.death_interval[np.isfinite(code.death)].T
+    assert len(low) == len(rows) and (high - low <= gap.max()).all()
     fine = network.double()
     eye = torch.eye(network.dim, dtype=torch.float64)
     for row in np.flatnonzero(paths.certified):
@@ -156,6 +157,15 @@ def test_a_path_is_led_through_its_saddle():
     assert found.saddle.value == pytest.approx(lowest, abs=1e-9)
     floor = float(surface.loss(ends).max())
     assert lowest <= found.maximum <= lowest + 0.01 * (lowest - floor) + 1e-6
+
+
+def test_a_path_no_higher_than_its_end_needs_no_saddle():
+    """From a point on a slope down to the minimum: the end itself is the pass."""
+    bowl = surfaces.from_function(lambda p: (p**2).sum(-1), [(-2, 2)] * 2)
+    ends = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    paths = ts.connect(bowl, ends, progress=False)
+    assert paths.certificates.verdict.tolist() == ["level"] and paths.certified.all()
+    assert paths.saddle[0] == pytest.approx(1.0, abs=2e-6)
 
 
 def test_without_budget_nothing_is_certified():

@@ -8,7 +8,7 @@ agree, the bound is proven by the path and the kind of the point by its Hessian.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from toscore.saddles import Saddle, find_saddle
 
 __all__ = ["Pass", "tighten"]
 
+LEVEL = "level"
 _TIGHT = 0.01, 1e-6  # a path may rise above its saddle by this share of its excess, and of f
 _LEVELS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95)  # how far up a hill its part of the path is cut out
 _WIDE = 0.7  # a hill that takes up more than this of a path is cut out further up
@@ -36,7 +37,8 @@ class Pass:
     """A path (K, D) of so many pieces, its highest point, and what was found there.
 
     ``verdict`` is that of :class:`Saddle`, but "elsewhere" where no path of this height was found
-    to lead over the saddle. ``moved`` is the distance from the first path's top to the saddle.
+    to lead over the saddle, and "level" where the path is no higher than its higher end. ``moved``
+    is the distance from the first path's top to the saddle.
     """
 
     controls: torch.Tensor
@@ -70,6 +72,10 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
         on_top = [s for s in known if -slack <= height - s.value <= tight]
         if on_top:
             found = max(on_top, key=lambda s: s.value)
+            break
+        if height - floor <= _TIGHT[1] * max(1.0, abs(height)):  # no pass is below its ends
+            top = bezier(controls[None], [[place]], pieces)[0, 0]
+            found = replace(find_saddle(landscape, top, max_iterations=0), verdict=LEVEL)
             break
         fits = False
         if found is None or (not sinks and stuck in _SEARCHES):

@@ -20,7 +20,7 @@ from toscore import curves
 from toscore.barcode import Barcode, _pair_array, _spanning_passes, barcode_of_minima
 from toscore.curves import Curve, bezier
 from toscore.minima import Minima, find_minima, progress_bar
-from toscore.passes import Pass, tighten
+from toscore.passes import LEVEL, Pass, tighten
 from toscore.saddles import DENSE
 
 __all__ = ["Paths", "certify", "connect", "loss_barcode"]
@@ -55,7 +55,8 @@ class Paths:
         The path's maximum in each of R independent runs, before it was certified.
     certificates : DataFrame
         One row a pass: ``verdict`` (that of :class:`Saddle`; "elsewhere" where no path of this
-        height was found to lead over the saddle; or "not tried"), ``grad_norm``, the two lowest
+        height was found to lead over the saddle; "level" where the path is no higher than its end,
+        to a millionth, and so as low as can be; or "not tried"), ``grad_norm``, the two lowest
         eigenvalues of the Hessian ``lowest`` and ``second``, the distance ``moved`` from the first
         path's top to the saddle, and the Hessian-vector ``products`` spent.
     skipped : int
@@ -106,8 +107,9 @@ class Paths:
 
     @property
     def certified(self) -> np.ndarray:
-        """True where the pass was refined to a critical point of index 1, bool (P,)."""
-        return (self.certificates["verdict"] == "index 1").to_numpy(dtype=bool, copy=True)
+        """True where the path is as low as a saddle of index 1 or its higher end, bool (P,)."""
+        sure = self.certificates["verdict"].isin(["index 1", LEVEL])
+        return sure.to_numpy(dtype=bool, copy=True)
 
     def at(self, row: int, t) -> torch.Tensor:
         """Points of one path at parameters t in [0, 1], (m,) -> (m, D)."""
@@ -321,7 +323,7 @@ def _with_pass(landscape, paths: Paths, row: int, tight: Pass) -> Paths:
         profile, t, maximum = paths.profiles[row], paths.t[row], paths.maximum[row]
     else:
         pieces = tight.pieces
-    certified = tight.verdict == "index 1"
+    certified = tight.verdict in ("index 1", LEVEL)
     top = bezier(controls[None], [[t]], int(pieces))[0, 0]
     certificate = _certificate(tight.saddle, tight.verdict, tight.moved, tight.products)
     new = {
