@@ -316,9 +316,8 @@ def methods(traces, names, ax=None, *, ours: str = "toscore.connect"):
             best = np.minimum.accumulate(steps.left.to_numpy())
             at = np.searchsorted(steps.time, grid, side="right") - 1
             rows.append(np.where(at >= 0, best[at.clip(0)], 1.0))
-        ax.plot(
-            grid, np.median(rows, axis=0), color=shade, lw=3 if name == ours else 1.3, label=name
-        )
+        style = {"color": "black", "lw": 3} if name == ours else {"color": shade, "lw": 1.3}
+        ax.plot(grid, np.median(rows, axis=0), label=name, **style)
     ax.set(xscale="log", yscale="log", xlabel="share of the time allowed")
     ax.set_ylabel("excess (straight line = 1)")
     return ax
