@@ -6,7 +6,8 @@
 A point-gradient is f and its gradient at one point, over the whole training set. The rivals: a
 plain loop (load the parameters into the module, forward, backward), and the wide network of the
 paper's authors, which puts M models side by side as groups of channels. All compute the same
-numbers, which is checked. Results go to ``results/benchmark-throughput/<device>.csv``, row by row.
+numbers, which is checked. And where does the time of ``connect`` go? Results go to
+``results/benchmark-throughput/``, row by row.
 """
 
 from __future__ import annotations
@@ -84,6 +85,39 @@ def _wide(module, x, given, count):
     return module(x)
 
 
+class Timed:
+    """A landscape that adds up the time spent in it."""
+
+    def __init__(self, landscape):
+        self.landscape, self.seconds = landscape, 0.0
+
+    def __getattr__(self, name):
+        found = getattr(self.landscape, name)
+        if name not in ("loss", "loss_and_grad"):
+            return found
+
+        def timed(*args):
+            began = time.perf_counter()
+            answer = found(*args)
+            _wait(self.landscape.device.type)
+            self.seconds += time.perf_counter() - began
+            return answer
+
+        return timed
+
+
+def shares(landscape):
+    """Shares of the time of three paths that are spent in f and its gradient, and elsewhere."""
+    timed, began = Timed(landscape), time.perf_counter()
+    ends = landscape.sample(3, 0)
+    ts.connect(timed, ends, "all", budget=1000, certified=False, progress=False)
+    whole = time.perf_counter() - began
+    return {
+        "f and gradient": timed.seconds / whole,
+        "L-BFGS and the rest": 1 - timed.seconds / whole,
+    }
+
+
 def _wait(device):
     if device == "cuda":
         torch.cuda.synchronize()
@@ -94,7 +128,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     device = parser.parse_args().device
     torch.set_num_threads(1)
-    rows = []
+    rows, parts = [], []
     for name, (data_name, images, family, width, depth) in CASES.items():
         data = ts.load_data(data_name, n_train=images, n_test=10)
         build = getattr(models, family)
@@ -132,6 +166,10 @@ def main():
         FOLDER.mkdir(parents=True, exist_ok=True)
         with whole_file(FOLDER / f"{device}.csv") as out:
             out.write(table.to_csv(index=False, float_format="%.4g").encode())
+        parts.append({"network": name, "parameters": landscape.dim} | shares(landscape))
+        with whole_file(FOLDER / f"{device}-shares.csv") as out:
+            out.write(pd.DataFrame(parts).to_csv(index=False, float_format="%.2f").encode())
+    print(pd.DataFrame(parts).round(2).to_string(index=False))
     wide = table.pivot(index="method", columns="network").reindex(list(methods))
     print(wide.round(2).to_string())
 
