@@ -20,7 +20,7 @@ from toscore.data import whole_file
 
 FILE = Path(__file__).parents[1] / "results" / "benchmark-lazy" / "table.csv"
 MINIMA = 4, 8, 16, 32
-BUDGET = 2000
+BUDGET = 1000
 
 
 def main():
