@@ -40,6 +40,8 @@ _STALL = 6, 1e-3  # stop after so many blocks that lower the excess by less than
 _BATCH_BYTES = 2**31  # for the memories of all paths that are relaxed side by side
 FINE = 20  # the first block of a curve that has many control points from the start
 PROFILE_T = np.linspace(0.0, 1.0, 129)  # where f is evaluated along a finished path
+_LENGTHWISE = np.linspace(0.0, 1.0, 257)  # and along its length
+_PLACES = len(PROFILE_T) + len(_LENGTHWISE)
 
 
 def bezier(controls: torch.Tensor, t, pieces: int = 1) -> torch.Tensor:
@@ -117,6 +119,7 @@ class Curve:
     evaluations: int = 0
     seconds: float = 0.0
     records: list = field(default_factory=list)
+    state: tuple | None = None  # latest controls (1, K, D) and L-BFGS's memory of a curve put aside
 
     @classmethod
     def first(cls, theta, i, j, run, seed) -> Curve:
@@ -144,7 +147,7 @@ class Curve:
         blocks, share = _STALL
         if not self.records:
             return False
-        if self.excess <= 1e-9 * max(1.0, abs(self.base)):
+        if self.excess <= _flat(self.base):
             return True
         before = [r[-1] for r in self.records[-1 - blocks : -blocks]]
         late = level(self.block)[1] == _LEVELS[-1][1]
@@ -188,23 +191,36 @@ def relax(landscape, curves, budget, blocks, deadline, seed, bar) -> None:
             now + share * (deadline - now),
             seed,
             bar,
+            _BATCH_BYTES // len(curves) if blocks else 0,
         )
 
 
-def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None:
-    """Blocks of L-BFGS until the curves rest, or time, budget or the given blocks are up."""
+def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar, keep) -> None:
+    """Blocks of L-BFGS until the curves rest, or time, budget or the given blocks are up.
+
+    What is needed to go on from there as if there had been no stop is kept if it takes up no more
+    than ``keep`` bytes a curve.
+    """
     live = [c for c in curves if not c.rests()]
     if not live:
         return
-    block, memory, rate = live[0].block, None, 0.0
-    most = max(len(c.controls) for c in live)
-    controls = torch.cat([elevate(c.controls[None], most - 1) for c in live])
+    block, rate = live[0].block, 0.0
+    if all(c.state for c in live):
+        controls = torch.cat([c.state[0] for c in live])
+        memory = Memory.cat([c.state[1] for c in live])
+    else:
+        most = max(len(c.controls) for c in live)
+        controls = torch.cat([elevate(c.controls[None], most - 1) for c in live])
+        memory = None
+    for c in live:
+        c.state = None
     if not live[0].records:
-        _look(landscape, live, controls, _points(live), time.perf_counter(), 0)
+        _look(landscape, live, controls, _points(live), time.perf_counter(), 0, budget)
     while live and block != blocks:
         degree, points = level(block)[0], _points(live)
         # L-BFGS evaluates once before it iterates, and the curves are looked at in the end
-        left = (budget - live[0].evaluations - _looks(points)) // points - 1
+        spent = max(c.evaluations for c in live)
+        left = (budget - spent - _looks(points)) // points - 1
         began = time.perf_counter()
         iterations = int(min(_BLOCK, left, (deadline - began) / rate if rate else _BLOCK))
         if iterations < 1 or began >= deadline:
@@ -213,7 +229,7 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None
         t = _draw(live, points, seed)
         controls = _descend(landscape, live, controls, t, iterations, memory)
         block += 1
-        _look(landscape, live, controls, points, began, points * (iterations + 1))
+        _look(landscape, live, controls, points, began, points * (iterations + 1), budget)
         rate = (time.perf_counter() - began) / iterations
         for k, c in enumerate(live):
             c.block = block
@@ -224,6 +240,9 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar) -> None
         if len(going) < len(live):
             rows = torch.tensor(going, dtype=torch.int64, device=controls.device)
             live, controls, memory = [live[k] for k in going], controls[rows], memory.of_rows(rows)
+    if live and memory and 2 * memory.steps[0].nbytes <= keep:
+        for k, c in enumerate(live):
+            c.state = controls[k : k + 1].clone(), memory.of_rows(torch.tensor([k]))
 
 
 def _points(curves) -> int:
@@ -236,25 +255,45 @@ def _looks(points: int) -> int:
     return 4 * points + 1
 
 
-def _look(landscape, curves, controls, points, began, evaluations) -> None:
+def _look(landscape, curves, controls, points, began, evaluations, budget) -> None:
     """Measure the curves (P, K, D), keep those that are the lowest so far, take down the cost."""
-    even = np.linspace(0.0, 1.0, _looks(points))
+    even, pieces = np.linspace(0.0, 1.0, _looks(points)), curves[0].pieces
     t = np.stack([np.interp(even, *c.grid) for c in curves])
-    places = bezier(controls, t, curves[0].pieces)
-    values = landscape.loss(places).cpu().double().numpy()
-    spread = _spread(t, places)
+    values = _along(landscape, controls, t, pieces)
+    spread = _spread(t, bezier(controls, t, pieces))
     seconds = (time.perf_counter() - began) / len(curves)
-    for c, curve, value, *grid in zip(curves, controls, values, spread, t, strict=True):
-        c.grid = np.stack(grid)
-        c.base = max(value[0], value[-1])
-        c.last = value.max() if np.isfinite(value).all() else np.inf
-        finite = value[np.isfinite(value)]
-        c.range = max(np.ptp(finite), 1e-12 * max(1.0, abs(c.base)))
-        if c.last < c.height or not c.records:
-            c.controls, c.height = curve.clone(), c.last
-        c.evaluations += evaluations + len(value)
+    for k, c in enumerate(curves):
+        c.evaluations += evaluations + len(t[k])
+        seen = t[k], spread[k], values[k]
+        if _level(values[k]) and c.evaluations + _PLACES <= budget:  # or does it hide a hill?
+            closely, found = profile(landscape, controls[k : k + 1], pieces)
+            reached = _spread(closely, bezier(controls[k : k + 1], closely, pieces))
+            seen = closely[0], reached[0], found[0]
+            c.evaluations += closely.size
+        _take_down(c, controls[k], *seen)
         c.seconds += seconds
         c.records.append((c.i, c.j, c.run, c.evaluations, c.seconds, c.excess))
+
+
+def _level(values) -> bool:
+    """Whether a path with these values of f is no higher than its higher end."""
+    base = max(values[0], values[-1])
+    return values.max() - base <= _flat(base)
+
+
+def _flat(base: float) -> float:
+    return 1e-9 * max(1.0, abs(base))
+
+
+def _take_down(c: Curve, controls, t, spread, values) -> None:
+    """Write what was seen at some places of a curve's latest shape (K, D) into it."""
+    c.grid = np.stack([spread, t])
+    c.base = max(values[0], values[-1])
+    c.last = values.max() if np.isfinite(values).all() else np.inf
+    finite = values[np.isfinite(values)]
+    c.range = max(np.ptp(finite), 1e-12 * max(1.0, abs(c.base)))
+    if c.last < c.height or not c.records:
+        c.controls, c.height = controls.clone(), c.last
 
 
 def _spread(t, places) -> np.ndarray:
@@ -338,11 +377,12 @@ def _along(landscape, controls: torch.Tensor, t: np.ndarray, pieces: int = 1) ->
 
 def profile(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """f at many places of each curve (P, K, D), dense in t and along its length: t, f (P, m)."""
-    even = np.tile(PROFILE_T, (len(controls), 1))
+    even = np.union1d(PROFILE_T, np.linspace(0.0, 1.0, 32 * pieces + 1))  # joints included
+    even = np.tile(even, (len(controls), 1))
     t = even
     for _ in range(2 if len(controls) else 0):  # again from places that are spread out already
         reached = _spread(t, bezier(controls, t, pieces))
-        more = [np.interp(np.linspace(0, 1, 257), *pair) for pair in zip(reached, t, strict=True)]
+        more = [np.interp(_LENGTHWISE, *pair) for pair in zip(reached, t, strict=True)]
         t = np.sort(np.concatenate([even, more], axis=1))
     return t, _along(landscape, controls, t, pieces)
 

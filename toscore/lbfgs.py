@@ -52,6 +52,11 @@ class Memory:
     def of_rows(self, rows: torch.Tensor) -> Memory:
         return Memory(*(getattr(self, k)[rows] for k in self.__dataclass_fields__))
 
+    @classmethod
+    def cat(cls, memories: list[Memory]) -> Memory:
+        """The rows of several as one."""
+        return cls(*(torch.cat([getattr(m, k) for m in memories]) for k in cls.__dataclass_fields__))
+
     def add(self, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor) -> None:
         """Take in the steps s and gradient changes y (P, n) of the rows where ``taken`` (P,)."""
         curvature = (s * y).sum(dim=1)

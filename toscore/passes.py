@@ -27,9 +27,10 @@ _WIDE = 0.7  # a hill that takes up more than this of a path is cut out further 
 _BLOCKS = 3, 8, curves.FINE  # hills relax from one of these on: smooth first, sharper if stuck
 _BUDGET = 2000  # evaluations for a hill in one round
 _SINKS = 0.2  # while a round takes more than this share off the excess, no saddle is looked for
+_GAIN = 1e-3  # less than this, and the hill has resisted
 _ROUNDS = 40
 _SEARCHES = {0: 15, 2: 60}  # Newton steps, by how often the hill has resisted
-_STUCK = 4  # times a hill may resist, each time cut out narrower, before the whole path is relaxed
+_STUCK = 5  # times a hill may resist, each time cut out narrower, before the whole path is relaxed
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
             top = bezier(controls[None], [[place]], pieces)[0, 0]
             found = replace(find_saddle(landscape, top, max_iterations=0), verdict=LEVEL)
             break
-        fits = False
+        fits = lower = False
         if found is None or (not sinks and stuck in _SEARCHES):
             ends = np.clip([[place - 1e-4, place, place + 1e-4]], 0.0, 1.0)
             before, top, after = bezier(controls[None], ends, pieces)[0]
@@ -90,34 +91,40 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
                 floor=floor - slack,
             )
             products += found.products
-            fits = found.verdict == "index 1" and floor - slack <= found.value <= height + slack
+            lower = floor - slack <= found.value <= height + slack
+            fits = lower and found.verdict == "index 1"
             known += [found] * fits
         if last or (fits and height - found.value <= tight):
             break
-        low, high = _hill(t, profile, place, floor, stuck) if stuck < _STUCK else (0.0, 1.0)
-        block = _BLOCKS[min(stuck, len(_BLOCKS) - 1)]
-        choices = [[cut(controls, pieces, low, high)]]
-        if fits:
-            choices.insert(0, _through(controls, pieces, (low, place, high), found.point))
+        low, high = (0.0, 1.0)
+        if stuck < _STUCK:
+            low, high = _hill(t, profile, place, floor, stuck if stuck < len(_BLOCKS) else 0)
+        part = cut(controls, pieces, low, high)
+        if stuck < len(_BLOCKS) or stuck == _STUCK:
+            block = _BLOCKS[min(stuck, len(_BLOCKS) - 1)]
+            choices = [[Curve(0, 0, 1000 + k, *part, block=block)]]
+        else:
+            choices = [[Curve.first(part[0][[0, -1]], 0, 1, stuck - len(_BLOCKS), seed)]]
+        if lower:  # no saddle, maybe, but further down the ridge
+            halves = _through(controls, pieces, (low, place, high), found.point)
+            choices.insert(0, [Curve(0, m, 1000 + k, *h, block=block) for m, h in enumerate(halves)])
         for choice in choices:
-            parts = [Curve(0, m, 1000 + k, c, n, block=block) for m, (c, n) in enumerate(choice)]
-            for part in parts:
+            for part in choice:
+                most = _BUDGET * max(1, part.pieces // 2) * (1 if part.block else 2)
                 with progress_bar(False) as bar:
-                    curves.relax(landscape, [part], _BUDGET, None, until, seed, bar)
-            evaluations += sum(part.evaluations for part in parts)
+                    curves.relax(landscape, [part], most, None, until, seed, bar)
+            evaluations += sum(part.evaluations for part in choice)
             around = [cut(controls, pieces, 0.0, low)] if low > 0 else []
-            around += [(part.controls, part.pieces) for part in parts]
+            around += [(part.controls, part.pieces) for part in choice]
             around += [cut(controls, pieces, high, 1.0)] if high < 1 else []
             new = join([c for c, _ in around]), sum(n for _, n in around)
             seen = _top(landscape, *new)
-            if seen[-1] < height:
+            gain = (height - seen[-1]) / (height - floor)
+            if gain > (0 if fits else _GAIN):
                 break
-        if seen[-1] < height:
-            sinks = height - seen[-1] > _SINKS * (height - floor)
+        sinks, stuck = gain > _SINKS, 0 if gain > _GAIN else stuck + 1
+        if gain > 0:
             (controls, pieces), (t, profile, place, height) = new, seen
-            stuck = 0
-        else:
-            sinks, stuck = False, stuck + 1
     verdict = found.verdict
     if verdict == "index 1" and not (found in known and -slack <= height - found.value <= tight):
         verdict = "elsewhere"
