@@ -66,10 +66,8 @@ class Memory:
         slot = self.count[rows] % self.steps.shape[1]
         self.steps[rows, slot], self.changes[rows, slot] = s[rows], y[rows]
         # over all rows, then the ones wanted: indexing the big arrays would copy them
-        s_new = torch.bmm(self.changes, s[..., None])[..., 0].double()[rows]
-        both = torch.bmm(self.steps, y[..., None])[..., 0].double()[rows]
-        y_new = torch.bmm(self.changes, y[..., None])[..., 0].double()[rows]
-        self.sy[rows, slot, :], self.sy[rows, :, slot] = s_new, both
+        s_new, y_new = _products(self.changes, s)[rows], _products(self.changes, y)[rows]
+        self.sy[rows, slot, :], self.sy[rows, :, slot] = s_new, _products(self.steps, y)[rows]
         self.yy[rows, slot, :], self.yy[rows, :, slot] = y_new, y_new
         self.count[rows] += 1
 
@@ -89,7 +87,7 @@ class Memory:
             return there.gather(2, order[:, None, :].expand(rows, m, m))
 
         def product(vectors):
-            return torch.bmm(vectors, gradient[..., None])[..., 0].double().gather(1, order)
+            return _products(vectors, gradient).gather(1, order)
 
         sy, yy = sort(self.sy), sort(self.yy)
         last = (self.count - 1).clamp(min=0) % m
@@ -105,6 +103,14 @@ class Memory:
         u, v = ((w[..., 0].gather(1, back)[:, None]).to(gradient) for w in (scale * u, v))
         along = torch.bmm(v, self.steps) - torch.bmm(u, self.changes)
         return -(scale[..., 0].to(gradient) * gradient + along[:, 0])
+
+
+def _products(vectors: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Inner products of stored vectors (P, m, n) with x (P, n), float64 (P, m).
+
+    Written with x as a row: on CPUs torch takes a column several times as long.
+    """
+    return torch.bmm(x[:, None], vectors.mT)[:, 0].double()
 
 
 def minimise(objective, x, iterations: int, memory: Memory, first_step: torch.Tensor):
