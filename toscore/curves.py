@@ -394,10 +394,10 @@ def highest(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarra
     a shrinking neighbourhood is searched: what lies between two of the places is not missed unless
     it is narrower than they.
     """
-    profiles = _along(landscape, controls, np.tile(PROFILE_T, (len(controls), 1)), pieces)
     if not len(controls):
-        return profiles, np.empty(0), np.empty(0)
+        return np.empty((0, len(PROFILE_T))), np.empty(0), np.empty(0)
     t, values = profile(landscape, controls, pieces)
+    profiles = np.stack([v[row.searchsorted(PROFILE_T)] for row, v in zip(t, values, strict=True)])
     padded = np.pad(values, ((0, 0), (1, 1)), constant_values=-np.inf)
     local = (values >= padded[:, :-2]) & (values >= padded[:, 2:])
     tops = np.argsort(np.where(local, -values, np.inf), axis=1, kind="stable")[:, :3]

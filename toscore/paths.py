@@ -416,7 +416,7 @@ def _measuring(landscape, theta) -> float:
     landscape.loss(points)  # the first time may take longer
     began = time.perf_counter()
     landscape.loss(points)
-    return 950 / len(points) * (time.perf_counter() - began)
+    return 700 / len(points) * (time.perf_counter() - began)
 
 
 # -- which pairs matter ----------------------------------------------------------------------------
