@@ -55,7 +55,9 @@ class Memory:
     @classmethod
     def cat(cls, memories: list[Memory]) -> Memory:
         """The rows of several as one."""
-        return cls(*(torch.cat([getattr(m, k) for m in memories]) for k in cls.__dataclass_fields__))
+        return cls(
+            *(torch.cat([getattr(m, k) for m in memories]) for k in cls.__dataclass_fields__)
+        )
 
     def add(self, s: torch.Tensor, y: torch.Tensor, taken: torch.Tensor) -> None:
         """Take in the steps s and gradient changes y (P, n) of the rows where ``taken`` (P,)."""

@@ -30,7 +30,7 @@ _SINKS = 0.2  # while a round takes more than this share off the excess, no sadd
 _GAIN = 1e-3  # less than this, and the hill has resisted
 _ROUNDS = 40
 _SEARCHES = {0: 15, 2: 60}  # Newton steps, by how often the hill has resisted
-_STUCK = 5  # times a hill may resist, each time cut out narrower, before the whole path is relaxed
+_STUCK = 5  # times a hill may resist, the last two begun anew, before the whole path is relaxed
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,11 @@ class Pass:
 def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
     """Lower a path (K, D) until it is as high as a saddle of index 1 on it, all in float64.
 
-    Each round refines the highest point to a critical point. If that is a saddle of index 1, no
-    lower than the ends, the hill's part of the path is led through it. Else, or if that comes out
-    higher, the hill is relaxed alone, with as many control points as the whole path had before.
+    Each round follows the ridge down from the highest point, to a critical point if it can. The
+    hill's part of the path is led through where that ends, unless that is lower than the path's
+    ends, and both halves relax. If that does not lower the hill, it is cut out and relaxed alone,
+    with as many control points as the whole path had before; if it resists, from a narrower cut,
+    then from a straight line and a bow between its ends, and in the end with the whole path.
     """
     landscape = landscape.double()
     controls = curves.elevate(controls[None].double(), curves.level(curves.FINE)[0])[0]
@@ -107,7 +109,9 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
             choices = [[Curve.first(part[0][[0, -1]], 0, 1, stuck - len(_BLOCKS), seed)]]
         if lower:  # no saddle, maybe, but further down the ridge
             halves = _through(controls, pieces, (low, place, high), found.point)
-            choices.insert(0, [Curve(0, m, 1000 + k, *h, block=block) for m, h in enumerate(halves)])
+            choices.insert(
+                0, [Curve(0, m, 1000 + k, *h, block=block) for m, h in enumerate(halves)]
+            )
         for choice in choices:
             for part in choice:
                 most = _BUDGET * max(1, part.pieces // 2) * (1 if part.block else 2)

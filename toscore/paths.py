@@ -266,11 +266,11 @@ def certify(
 ) -> Paths:
     """Lower paths until each is as high as a saddle of index 1 on it, in float64.
 
-    From the highest point of a path :func:`find_saddle` looks for a critical point. If that is a
-    saddle of index 1 no lower than the path's ends, the path is led through it and relaxed on both
-    sides. If it is not, the hill around the highest point is relaxed alone, with as many control
-    points as the whole path had. So it goes on, hill by hill, until the path's maximum and a saddle
-    agree within 1 % of the excess (or a millionth of f), or the budget is spent.
+    From the highest point of a path :func:`find_saddle` follows the ridge down to a critical point.
+    The path is led through where that ends and relaxed on both sides. If that does not lower it,
+    the hill around the highest point is relaxed alone, with as many control points as the whole
+    path had. So it goes on, hill by hill, until the path's maximum and a saddle of index 1 agree
+    within 1 % of the excess (or a millionth of f), or the budget is spent.
 
     Parameters
     ----------
