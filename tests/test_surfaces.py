@@ -33,7 +33,10 @@ def wells():
     return surfaces.double_wells([1.0, 0.7, 1.3], [0.3, -0.2, 0.9])
 
 
-ALL = {name: getattr(surfaces, name) for name in KNOWN} | {"double_wells": wells}
+OTHERS = [
+    n for n in surfaces.__all__ if n not in (*KNOWN, "Surface", "from_function", "double_wells")
+]
+ALL = {name: getattr(surfaces, name) for name in (*KNOWN, *OTHERS)} | {"double_wells": wells}
 
 
 @pytest.fixture(scope="module", params=ALL)
@@ -76,19 +79,24 @@ def test_values_at_textbook_points():
 
 
 def test_critical_points_are_critical_and_of_the_right_index(surface):
-    minima, saddles = surface.minima, surface.saddles
-    for points, index in ((minima, 0), (saddles, 1)):
+    assert len(surface.critical) == surface.dim + 1
+    for index, points in enumerate(surface.critical):
+        if not len(points):
+            continue
         scale = hessians(surface, points).norm()
         _, gradient = surface.loss_and_grad(points)
         assert float(gradient.norm(dim=1).max()) <= 1e-12 * float(scale)
         eigenvalues = torch.linalg.eigvalsh(hessians(surface, points))
-        assert (eigenvalues.abs() > 1e-3).all()
+        assert (eigenvalues.abs() > 1e-3 * scale / len(points)).all()
         assert ((eigenvalues < 0).sum(dim=1) == index).all()
         low, high = surface.box.T
         assert ((low < points) & (points < high)).all()
-    together = torch.cat([minima, saddles])
+    together = torch.cat(surface.critical)
     assert torch.pdist(together).min() > 0.01  # Newton sent no two to the same place
-    assert len(surface.pairs) == len(saddles)
+    assert len(surface.pairs) == len(surface.saddles)
+    # Poincaré and Hopf: the alternating sum is that of a ball, or of a torus
+    counts = [len(points) for points in surface.critical]
+    assert sum((-1) ** k * n for k, n in enumerate(counts)) == (0 if surface.periodic else 1)
 
 
 def test_no_critical_point_is_missing(surface):
@@ -104,9 +112,12 @@ def test_no_critical_point_is_missing(surface):
     good = (gradient.norm(dim=1) < 1e-8) & ((low < points) & (points < high)).all(dim=1)
     points = points[good]
     index = (torch.linalg.eigvalsh(hessians(surface, points)) < 0).sum(dim=1)
-    for known, wanted in ((surface.minima, 0), (surface.saddles, 1)):
+    for wanted, known in enumerate(surface.critical):
         found = points[index == wanted]
-        assert len(found) > 10
+        if not len(known):
+            assert not len(found)
+            continue
+        assert len(found)
         assert float(torch.cdist(found, known).min(dim=1).values.max()) < 1e-6
 
 
@@ -121,7 +132,10 @@ def test_descents_from_each_saddle_reach_the_stated_minima(surface):
         for side in (-1, 1):
             start = (saddle + side * 1e-2 * down).numpy()
             path = solve_ivp(downhill, (0, 40), start, method="LSODA", rtol=1e-6, atol=1e-8)
-            distance = (surface.minima - torch.from_numpy(path.y[:, -1])).norm(dim=1)
+            away = surface.minima - torch.from_numpy(path.y[:, -1])
+            if surface.periodic:
+                away = torch.remainder(away + np.pi, 2 * np.pi) - np.pi
+            distance = away.norm(dim=1)
             assert float(distance.min()) < 1e-2
             ends.append(int(distance.argmin()))
         assert sorted(ends) == sorted(pair.tolist())
@@ -177,6 +191,54 @@ def test_double_wells_near_their_limit():
     assert 0 < code.to_score() < 1e-4
 
 
+def test_separable_surfaces_agree_with_kuenneth():
+    # 1-D bars of Rastrigin's function, from a grid; of Styblinski and Tang's, from its quartic
+    for surface, line in (
+        (surfaces.rastrigin(3), surfaces.rastrigin(1)),
+        (surfaces.rastrigin(2, cells=2), surfaces.rastrigin(1, cells=2)),
+        (surfaces.styblinski_tang(4), surfaces.styblinski_tang(1)),
+    ):
+        code = line.barcode
+        x = torch.linspace(*line.box[0].tolist(), 200_001, dtype=torch.float64)
+        bars = finite_bars(barcode_of_grid(line.loss(x[:, None])))
+        np.testing.assert_allclose(bars, finite_bars(code), rtol=0, atol=1e-6)
+        bars = list(zip(code.birth, code.death, strict=True))
+        expected = reduce(kuenneth, [bars] * surface.dim)
+        found = sorted(zip(surface.barcode.birth.round(9), surface.barcode.death, strict=True))
+        expected = sorted([(round(birth, 9), death) for birth, death in expected])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-7)
+
+
+def test_the_linear_network_is_worked_out_by_hand():
+    # two layers, decay 0.1: t^2 = 0.9, so f = 0.1^2 + 2 * 0.1 * 0.9 = 0.19; the origin is at 1
+    code = surfaces.deep_linear(2, 0.1).barcode
+    np.testing.assert_allclose(finite_bars(code), [(0.19, 1.0)], atol=1e-14)
+    # three: the origin is a minimum of height 1, below the saddles around it
+    surface = surfaces.deep_linear(3, 0.1)
+    assert surface.loss([0.0, 0.0, 0.0]) == 1.0 and len(surface.minima) == 5
+    t = surface.minima[0].abs()
+    torch.testing.assert_close(t * (1 - t**3), torch.full((3,), 0.1).double())
+    deaths = surface.barcode.death[np.isfinite(surface.barcode.death)]
+    assert len(deaths) == 4 and (deaths > 1).all() and np.ptp(deaths) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: surfaces.deep_linear(1), "depth must lie in 2..8"),
+        (lambda: surfaces.deep_linear(3, 0.5), "decay must lie between 0 and 0.47"),
+        (lambda: surfaces.deep_linear(2, 0.0), "decay must lie between"),
+        (lambda: surfaces.deep_linear(2, np.nan), "decay must lie between"),
+        (lambda: surfaces.rastrigin(0), "dim and cells"),
+        (lambda: surfaces.rastrigin(9), "at most 5000"),
+        (lambda: surfaces.styblinski_tang(13), "dim must lie in 1..12"),
+    ],
+)
+def test_families_refuse(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
@@ -226,6 +288,34 @@ def test_three_dimensional_grid():
     exact = finite_bars(surface.barcode)
     assert len(bars) == len(exact) == 7
     np.testing.assert_allclose(bars, exact, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_all_degrees_agree_with_cubical_persistence(name):
+    gudhi = pytest.importorskip("gudhi")
+    surface = ALL[name]()
+    n = 61 if surface.dim == 3 else 601
+    ends = [torch.linspace(*e.tolist(), n + surface.periodic).double() for e in surface.box]
+    axes = [e[:n] for e in ends]  # on a torus the last place is the first
+    values = surface.loss(torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)).numpy()
+    if surface.periodic:
+        cubes = gudhi.PeriodicCubicalComplex(vertices=values, periodic_dimensions=[True] * 2)
+    else:
+        cubes = gudhi.CubicalComplex(vertices=values)
+    found = cubes.persistence(min_persistence=0)
+    heights = [surface.f(points).numpy() for points in surface.critical]
+    exact = finite_bars(surface.barcode)
+    near = 0.04 * np.ptp(np.concatenate(heights))
+    bars = sorted(bar for degree, bar in found if degree == 0 and near < bar[1] - bar[0] < np.inf)
+    exact = [bar for bar in exact.tolist() if bar[1] - bar[0] > near]
+    np.testing.assert_allclose(np.reshape(bars, (-1, 2)), np.reshape(exact, (-1, 2)), atol=near)
+    # every end of a long bar, in any degree, is the height of a critical point of the right index
+    for degree, (birth, death) in found:
+        if death - birth > near:
+            assert np.abs(heights[degree] - birth).min() < near
+            assert death == np.inf or np.abs(heights[degree + 1] - death).min() < near
+    if surface.periodic:
+        assert cubes.betti_numbers() == [1, 2, 1]
 
 
 # -- the methods of a landscape --------------------------------------------------------------------

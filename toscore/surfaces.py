@@ -8,23 +8,37 @@ polished by Newton's method when a surface is made, so values are exact to round
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch.func import grad, jacrev, vmap
 
 from toscore.barcode import Barcode, barcode_of_minima
 
 __all__ = [
     "Surface",
+    "branin",
+    "deep_linear",
     "double_wells",
+    "four_wells",
     "from_function",
+    "goldstein_price",
     "himmelblau",
     "mueller_brown",
+    "rastrigin",
+    "ring",
     "six_hump_camel",
+    "styblinski_tang",
+    "three_hump_camel",
+    "torus",
+    "wolfe_quapp",
 ]
+
+
+_MOST = 5000  # critical points that are listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +54,14 @@ class Surface:
     minima, saddles : float64 tensors (n, D) and (m, D), or None
         Exact minima and index-1 saddles.
     pairs : int64 array (m, 2) or None
-        The minima that the two descents from each saddle reach.
+        The minima that the two descents from each saddle reach; twice the same one where the saddle
+        closes a loop around something.
+    higher : tuple of float64 tensors (k, D), or None
+        Exact critical points of index 2, 3, …, D; None also where there are thousands.
     barcode : Barcode or None
         Exact; ``saddle`` is the row of ``saddles``.
+    periodic : bool
+        Whether opposite sides of the box are one: then f lives on a torus.
     """
 
     name: str
@@ -51,7 +70,9 @@ class Surface:
     minima: torch.Tensor | None = None
     saddles: torch.Tensor | None = None
     pairs: np.ndarray | None = None
+    higher: tuple[torch.Tensor, ...] | None = None
     barcode: Barcode | None = None
+    periodic: bool = False
 
     device = torch.device("cpu")
     dtype = torch.float64
@@ -60,6 +81,13 @@ class Surface:
     def dim(self) -> int:
         """Number of coordinates D."""
         return len(self.box)
+
+    @property
+    def critical(self) -> tuple[torch.Tensor, ...] | None:
+        """All critical points, (k, D) for each index 0, 1, …, D; None where they are not known."""
+        if self.minima is None or self.higher is None:
+            return None
+        return self.minima, self.saddles, *self.higher
 
     def sample(self, n: int, seed: int = 0) -> torch.Tensor:
         """n points drawn uniformly from the box, (n, D); point i depends on (seed, i) alone."""
@@ -134,18 +162,22 @@ def from_function(f: Callable, box, name: str = "function") -> Surface:
     return Surface(name, f, box)
 
 
-def _exact(name: str, f: Callable, box, minima, saddles, pairs) -> Surface:
+def _exact(name: str, f: Callable, box, minima, saddles, pairs, higher=(), periodic=False):
     """A Surface with its critical points polished and its exact barcode."""
-    minima, saddles = _polish(f, minima), _polish(f, saddles)
+    box = torch.tensor(box, dtype=torch.float64)
+    minima, saddles, *higher = (
+        _polish(f, points, len(box)) for points in (minima, saddles, *higher)
+    )
+    none = torch.empty(0, len(box), dtype=torch.float64)
+    higher = (*higher, *[none] * (len(box) - 1 - len(higher)))
     pairs = np.asarray(pairs, dtype=np.int64)
     barcode = barcode_of_minima(f(minima), pairs, f(saddles))
-    box = torch.tensor(box, dtype=torch.float64)
-    return Surface(name, f, box, minima, saddles, pairs, barcode)
+    return Surface(name, f, box, minima, saddles, pairs, higher, barcode, periodic)
 
 
-def _polish(f: Callable, points) -> torch.Tensor:
+def _polish(f: Callable, points, dim: int) -> torch.Tensor:
     """Newton's method from approximate critical points, (k, D): quadratic, so few steps do."""
-    points = torch.as_tensor(np.asarray(points, dtype=np.float64))
+    points = torch.as_tensor(np.asarray(points, dtype=np.float64)).reshape(-1, dim)
     gradients, hessians = vmap(grad(f)), vmap(jacrev(grad(f)))
     for _ in range(6):
         points = points - torch.linalg.solve(hessians(points), gradients(points))
@@ -198,11 +230,12 @@ def himmelblau() -> Surface:
             (-0.127961, -1.953715),
         ],
         pairs=[(0, 1), (1, 2), (0, 3), (2, 3)],
+        higher=[[(-0.270845, -0.923039)]],
     )
 
 
 def six_hump_camel() -> Surface:
-    """Six-hump camel function on [-2.2, 2.2] x [-1.2, 1.2]: 6 minima in equal pairs, 7 saddles.
+    """Six-hump camel function on [-2.2, 2.2] x [-1.2, 1.2]: 6 minima, 7 saddles, 2 maxima.
 
     Dixon and Szegő 1978. Outside the box it rises without further minima.
     """
@@ -221,6 +254,7 @@ def six_hump_camel() -> Surface:
         minima=np.concatenate([minima, -minima]),
         saddles=np.concatenate([[(0, 0)], saddles, -saddles]),
         pairs=[(0, 3), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)],
+        higher=[[(1.230230, 0.162335), (-1.230230, -0.162335)]],
     )
 
 
@@ -247,7 +281,6 @@ def double_wells(a, b) -> Surface:
                 f"coordinate {i} has a = {height:g}, b = {tilt:g}: it needs a > 0 and |b| < "
                 f"8a/(3 sqrt 3) = {limit:g} to have two wells"
             )
-    n = len(a)
     height, tilt = torch.tensor(a), torch.tensor(b)
 
     def f(p):
@@ -255,21 +288,261 @@ def double_wells(a, b) -> Surface:
 
     # stationary points of each coordinate: left well, barrier, right well
     roots = [np.sort(np.roots([4 * u, 0, -4 * u, v]).real) for u, v in zip(a, b, strict=True)]
-    corners = list(product((0, 2), repeat=n))
-    number = {corner: k for k, corner in enumerate(corners)}
-    edges = []
-    for corner in corners:
-        for i in range(n):
-            if corner[i] == 0:
-                edges.append((corner, i, (*corner[:i], 2, *corner[i + 1 :])))
+    return _separable(f"double wells in R^{len(a)}", f, [(-2.0, 2.0)] * len(a), roots)
+
+
+def _separable(name: str, f: Callable, box, roots) -> Surface:
+    """A sum of functions of one coordinate each, from their stationary points.
+
+    Those of a coordinate come in rising order and begin and end with a minimum. Critical points are
+    all choices of one in each coordinate; the index is the number of maxima among them.
+    """
+    sizes = [len(r) for r in roots]
+    wells = list(product(*(range(0, n, 2) for n in sizes)))
+    number = {c: k for k, c in enumerate(wells)}
+    barriers, pairs = [], []
+    for i, n in enumerate(sizes):
+        for c in wells:
+            if c[i] + 2 < n:  # from here over the next barrier in this coordinate
+                barriers.append((*c[:i], c[i] + 1, *c[i + 1 :]))
+                pairs.append((number[c], number[(*c[:i], c[i] + 2, *c[i + 1 :])]))
+    by_index = [wells, barriers, *([] for _ in sizes[1:])]
+    listed = np.prod(sizes) <= _MOST
+    for c in product(*(range(n) for n in sizes)) if listed else ():
+        index = sum(k % 2 for k in c)
+        if index > 1:
+            by_index[index].append(c)
+    points = [[[r[k] for r, k in zip(roots, c, strict=True)] for c in some] for some in by_index]
+    surface = _exact(name, f, box, *points[:2], pairs, points[2:])
+    return surface if listed else replace(surface, higher=None)
+
+
+def rastrigin(dim: int = 2, cells: int = 1) -> Surface:
+    """Rastrigin's function on [-cells - 1/2, cells + 1/2]^D: (2 cells + 1)^D minima on a lattice.
+
+    Sum over i of x_i^2 + 10 (1 - cos 2 pi x_i); Mühlenbein, Schomisch and Born 1991
+    (doi:10.1016/S0167-8191(05)80052-3). The box ends at barriers, or a little outside of them.
+    """
+    if not (dim >= 1 and cells >= 1 and (2 * cells + 1) ** dim <= _MOST):
+        raise ValueError(
+            f"dim and cells must be at least 1 and (2 cells + 1)^dim at most {_MOST}, got {dim} "
+            f"and {cells}"
+        )
+
+    def f(p):
+        return (p**2 + 10 * (1 - torch.cos(2 * np.pi * p))).sum(dim=-1)
+
+    def slope(x):
+        return 2 * x + 20 * np.pi * np.sin(2 * np.pi * x)
+
+    # one stationary point near each multiple of 1/2
+    places = np.arange(-2 * cells, 2 * cells + 1) / 2
+    roots = [brentq(slope, x - 0.2, x + 0.2, xtol=1e-14) for x in places]
+    end = cells + 0.5
+    return _separable(f"Rastrigin in R^{dim}", f, [(-end, end)] * dim, [roots] * dim)
+
+
+def styblinski_tang(dim: int = 2) -> Surface:
+    """Half the sum over i of x_i^4 - 16 x_i^2 + 5 x_i on [-5, 5]^D: 2^D minima.
+
+    Styblinski and Tang 1990 (doi:10.1016/0893-6080(90)90029-K).
+    """
+    if not 1 <= dim <= 12:
+        raise ValueError(f"dim must lie in 1..12, got {dim}")
+
+    def f(p):
+        return (p**4 - 16 * p**2 + 5 * p).sum(dim=-1) / 2
+
+    roots = np.sort(np.roots([4, 0, -32, 5]).real)
+    return _separable(f"Styblinski–Tang in R^{dim}", f, [(-5.0, 5.0)] * dim, [roots] * dim)
+
+
+def deep_linear(depth: int = 3, decay: float = 0.1) -> Surface:
+    """The loss of the deepest thinnest linear network: (1 - w_1 w_2 … w_L)^2 + decay |w|^2.
+
+    It has 2^(L - 1) equally low minima, one for each choice of signs whose product is positive. Two
+    layers meet in a saddle at the origin. From three layers on the origin is a minimum itself, a
+    bad one: each good one is reached from it over a saddle of its own. All are on diagonals, with
+    |w_i| = t and decay = t^(L-2) (1 - t^L), where the gradient vanishes.
+
+    Parameters
+    ----------
+    depth : int
+        Layers L, in 2..8.
+    decay : float
+        Positive, and so small that there are minima off the origin: less than the maximum of
+        t^(L-2) (1 - t^L), which is 1 for two layers.
+    """
+    if not 2 <= depth <= 8:
+        raise ValueError(f"depth must lie in 2..8, got {depth}")
+    turn = ((depth - 2) / (2 * depth - 2)) ** (1 / depth)  # where that function is largest
+    most = turn ** (depth - 2) * (1 - turn**depth)
+    if not 0 < decay < most:
+        raise ValueError(f"decay must lie between 0 and {most:.4g} for {depth} layers, got {decay}")
+
+    def f(p):
+        return (1 - p.prod(dim=-1)) ** 2 + decay * (p**2).sum(dim=-1)
+
+    def balance(t):
+        return t ** (depth - 2) * (1 - t**depth) - decay
+
+    signs = np.array([c for c in product((1, -1), repeat=depth) if np.prod(c) > 0])
+    good, origin = brentq(balance, turn, 1, xtol=1e-15) * signs, np.zeros((1, depth))
+    if depth == 2:
+        minima, saddles, pairs = good, origin, [(0, 1)]
+    else:
+        minima, saddles = np.concatenate([good, origin]), brentq(balance, 0, turn) * signs
+        pairs = [(k, len(signs)) for k in range(len(signs))]
+    name = f"linear network of {depth} layers"
+    return _exact(name, f, [(-1.6, 1.6)] * depth, minima, saddles, pairs)
+
+
+def three_hump_camel() -> Surface:
+    """Three-hump camel function on [-2.2, 2.2]^2: 3 minima, 2 saddles; two are mirror images.
+
+    2 x^2 - 1.05 x^4 + x^6 / 6 + x y + y^2; Branin 1972 (doi:10.1147/rd.165.0504).
+    """
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        return 2 * x**2 - 1.05 * x**4 + x**6 / 6 + x * y + y**2
+
     return _exact(
-        f"double wells in R^{n}",
+        "three-hump camel",
         f,
-        [(-2.0, 2.0)] * n,
-        minima=[[r[c] for r, c in zip(roots, corner, strict=True)] for corner in corners],
-        saddles=[
-            [r[1] if j == i else r[c] for j, (r, c) in enumerate(zip(roots, corner, strict=True))]
-            for corner, i, _ in edges
+        [(-2.2, 2.2), (-2.2, 2.2)],
+        minima=[(0, 0), (1.747552, -0.873776), (-1.747552, 0.873776)],
+        saddles=[(1.070542, -0.535271), (-1.070542, 0.535271)],
+        pairs=[(0, 1), (0, 2)],
+    )
+
+
+def wolfe_quapp() -> Surface:
+    """Wolfe and Quapp's quartic on [-2.2, 2.2]^2: 3 minima, 3 saddles, 1 maximum.
+
+    Two of the saddles make the barcode; the third only closes a loop. Quapp 2005
+    (doi:10.1063/1.1885467).
+    """
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        return x**4 + y**4 - 2 * x**2 - 4 * y**2 + x * y + 0.3 * x + 0.1 * y
+
+    return _exact(
+        "Wolfe–Quapp",
+        f,
+        [(-2.2, 2.2), (-2.2, 2.2)],
+        minima=[(-1.174056, 1.477087), (1.124102, -1.485274), (-0.821908, -1.366730)],
+        saddles=[(-0.303211, -1.401338), (-1.022244, -0.116062), (0.940969, 0.131252)],
+        pairs=[(1, 2), (0, 2), (0, 1)],
+        higher=[[(0.081199, 0.022656)]],
+    )
+
+
+def branin() -> Surface:
+    """Branin's function on [-5, 10] x [0, 15]: 3 equal minima, 2 equal saddles.
+
+    Dixon and Szegő 1978, Towards Global Optimisation 2. Every critical point lies on the parabola
+    where the square vanishes, under an extremum of the cosine.
+    """
+    a, b, c = 5.1 / (4 * np.pi**2), 5 / np.pi, 10 * (1 - 1 / (8 * np.pi))
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        return (y - a * x**2 + b * x - 6) ** 2 + c * torch.cos(x) + 10
+
+    x = np.pi * np.arange(-1, 4)
+    points = np.stack([x, a * x**2 - b * x + 6], axis=1)
+    return _exact("Branin", f, [(-5, 10), (0, 15)], points[::2], points[1::2], [(0, 1), (1, 2)])
+
+
+def goldstein_price() -> Surface:
+    """Goldstein and Price's function on [-2, 2]^2: 4 minima from 3 to 840, 4 saddles, 1 maximum.
+
+    Goldstein and Price 1971 (doi:10.1090/S0025-5718-1971-0312365-X).
+    """
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        u = 19 - 14 * x + 3 * x**2 - 14 * y + 6 * x * y + 3 * y**2
+        v = 18 - 32 * x + 12 * x**2 + 48 * y - 36 * x * y + 27 * y**2
+        return (1 + (x + y + 1) ** 2 * u) * (30 + (2 * x - 3 * y) ** 2 * v)
+
+    return _exact(
+        "Goldstein–Price",
+        f,
+        [(-2, 2), (-2, 2)],
+        minima=[(0, -1), (-0.6, -0.4), (1.8, 0.2), (1.2, 0.8)],
+        saddles=[(-0.4, -0.6), (1.2, -0.2), (1.4, 0.6), (0.6, 0.4)],
+        pairs=[(0, 1), (0, 2), (2, 3), (1, 3)],
+        higher=[[(0.8, 0.2)]],
+    )
+
+
+def ring() -> Surface:
+    """A tilted round valley, (x^2 + y^2 - 1)^2 + 0.3 x on [-2, 2]^2.
+
+    One minimum and no finite segment in degree 0: the saddle closes the valley to a loop, which
+    lives until the maximum fills it.
+    """
+
+    def f(p):
+        return ((p**2).sum(dim=-1) - 1) ** 2 + 0.3 * p[..., 0]
+
+    x = np.sort(np.roots([4, 0, -4, 0.3]).real)  # on the axis of symmetry
+    minimum, maximum, saddle = ([(u, 0.0)] for u in x)
+    return _exact("ring", f, [(-2, 2), (-2, 2)], minimum, saddle, [(0, 0)], [maximum])
+
+
+def four_wells() -> Surface:
+    """Four Gaussian wells in a bowl, on [-2.5, 2.5]^3: 4 minima, 4 saddles, 1 point of index 2."""
+    place = torch.tensor([[-1, 0, 0], [1, 0.2, 0], [0, 1, 0.6], [0.1, -0.8, -0.5]]).double()
+    depth = torch.tensor([1, 1.3, 0.9, 0.7], dtype=torch.float64)
+
+    def f(p):
+        far = ((p[..., None, :] - place) ** 2).sum(dim=-1)
+        return 0.1 * (p**2).sum(dim=-1) - (depth * torch.exp(-far / 0.35)).sum(dim=-1)
+
+    return _exact(
+        "four wells in R^3",
+        f,
+        [(-2.5, 2.5)] * 3,
+        minima=[
+            (-0.962537, -0.000431, -0.000303),
+            (0.969660, 0.195087, 0.000678),
+            (0.004550, 0.955842, 0.572752),
+            (0.096312, -0.751449, -0.470511),
         ],
-        pairs=[(number[corner], number[other]) for corner, _, other in edges],
+        saddles=[
+            (0.405933, 0.607143, 0.315366),
+            (0.432317, -0.352995, -0.268400),
+            (-0.358572, -0.393650, -0.246685),
+            (-0.424586, 0.469243, 0.280715),
+        ],
+        pairs=[(1, 2), (1, 3), (0, 3), (0, 2)],
+        higher=[[(-0.039447, 0.100858, 0.027388)]],
+    )
+
+
+def torus() -> Surface:
+    """A function on the torus: cos x + 0.6 cos 2y + 0.3 sin y + 0.2 sin(x + y), periods 2 pi.
+
+    2 minima, 4 saddles, 2 maxima. Two of the saddles and one maximum are there because of the torus
+    alone: they close its two loops and its surface, and are paired with nothing.
+    """
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        return torch.cos(x) + 0.6 * torch.cos(2 * y) + 0.3 * torch.sin(y) + 0.2 * torch.sin(x + y)
+
+    side = (-0.6, 2 * np.pi - 0.6)
+    return _exact(
+        "function on the torus",
+        f,
+        [side, side],
+        minima=[(np.pi, 1.5 * np.pi), (np.pi, 0.5 * np.pi)],
+        saddles=[(3.337127, 0.043981), (2.946058, 3.097611), (0, 1.5 * np.pi), (0, 0.5 * np.pi)],
+        pairs=[(0, 1), (0, 1), (0, 0), (1, 1)],
+        higher=[[(0.185969, 0.205126), (-0.185969, 2.936466)]],
+        periodic=True,
     )
