@@ -249,7 +249,7 @@ def connect(
     if certified:
         left = None if seconds is None else max(1e-9, began + seconds - time.perf_counter())
         # the whole Hessian of a small model costs far less than so many products one by one
-        spend = (25 if landscape.dim <= DENSE else 5) * budget
+        spend = (50 if landscape.dim <= DENSE else 5) * budget
         paths = certify(landscape, paths, budget=spend, seconds=left, seed=seed, progress=progress)
     return replace(paths, seconds=time.perf_counter() - began)
 
