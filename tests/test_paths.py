@@ -11,8 +11,9 @@ from toscore import Landscape, Minima, connect, loss_barcode, surfaces
 from toscore.curves import bezier
 
 # What 20,000 evaluations a path reach on these surfaces without certificates: the path's maximum
-# lies above the true pass by at most this share of the longest segment.
-NEAR = {"mueller_brown": 1e-4, "himmelblau": 2e-3, "six_hump_camel": 1e-3, "double_wells": 1e-5}
+# lies above the true pass by at most this share of the longest segment. The worst of 20 seeds gave
+# 0.020, 0.0066, 0.00028 and 3e-16; the medians are a tenth of the first two.
+NEAR = {"mueller_brown": 0.03, "himmelblau": 0.01, "six_hump_camel": 5e-4, "double_wells": 1e-5}
 # How far a path's stated maximum may lie below its true one, by the spacing of the last search.
 FOUND = 1e-9
 

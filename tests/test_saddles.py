@@ -29,14 +29,16 @@ def test_saddles_are_found_from_beside_them(make):
         assert found.eigenvalues[0] < 0 < found.eigenvalues[1]
 
 
+# of these seeds some once stopped at a saddle a little above the lowest
+@pytest.mark.parametrize("seed", [0, 7, 12, 14])
 @pytest.mark.parametrize("make", SURFACES)
-def test_default_passes_of_the_barcode_are_exact(make):
+def test_default_passes_of_the_barcode_are_exact(make, seed):
     surface = make()
-    paths = ts.connect(surface, surface.minima, "all", progress=False)
+    paths = ts.connect(surface, surface.minima, "all", seed=seed, progress=False)
     code = paths.barcode(surface.loss(surface.minima))
     np.testing.assert_allclose(np.sort(code.death), np.sort(surface.barcode.death), atol=1e-6)
+    assert paths.certified[code.saddle[np.isfinite(code.death)]].all()
     certified = paths.points[torch.from_numpy(paths.certified)]
-    assert len(certified) == len(surface.minima) - 1
     nearest = torch.cdist(certified, surface.saddles).amin(dim=1)
     assert nearest.max() < 1e-4
     assert (paths.saddle <= paths.maximum).all()

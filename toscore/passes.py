@@ -21,7 +21,7 @@ from toscore.saddles import Saddle, find_saddle
 __all__ = ["Pass", "tighten"]
 
 LEVEL = "level"
-_TIGHT = 0.01, 1e-6  # a path may rise above its saddle by this share of its excess, and of f
+TIGHT = 0.01, 1e-6  # a path may rise above its saddle by this share of its excess, and of f
 _LEVELS = (0.0, 0.3, 0.5, 0.7, 0.85, 0.95)  # how far up a hill its part of the path is cut out
 _WIDE = 0.7  # a hill that takes up more than this of a path is cut out further up
 _BLOCKS = 3, 8, curves.FINE  # hills relax from one of these on: smooth first, sharper if stuck
@@ -71,12 +71,12 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
     for k in range(_ROUNDS):
         spent = products + evaluations > budget or time.perf_counter() > until
         last = k == _ROUNDS - 1 or spent or stuck > _STUCK
-        tight = max(_TIGHT[0] * (height - floor), _TIGHT[1] * max(1.0, abs(height)))
+        tight = max(TIGHT[0] * (height - floor), TIGHT[1] * max(1.0, abs(height)))
         on_top = [s for s in known if -slack <= height - s.value <= tight]
         if on_top:
             found = max(on_top, key=lambda s: s.value)
             break
-        if height - floor <= _TIGHT[1] * max(1.0, abs(height)):  # no pass is below its ends
+        if height - floor <= TIGHT[1] * max(1.0, abs(height)):  # no pass is below its ends
             top = bezier(controls[None], [[place]], pieces)[0, 0]
             found = replace(find_saddle(landscape, top, max_iterations=0), verdict=LEVEL)
             break

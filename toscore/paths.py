@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.spatial.distance import squareform
 
 from toscore import curves
 from toscore.barcode import Barcode, _pair_array, _spanning_passes, barcode_of_minima
 from toscore.curves import Curve, bezier
 from toscore.minima import Minima, find_minima, progress_bar
-from toscore.passes import LEVEL, Pass, tighten
+from toscore.passes import LEVEL, TIGHT, Pass, tighten
 from toscore.saddles import DENSE
 
 __all__ = ["Paths", "certify", "connect", "loss_barcode"]
@@ -277,8 +278,9 @@ def certify(
     landscape : Landscape or Surface
     paths : Paths
     rows : int (k,), optional
-        Which paths; by default those of the minimum spanning tree, which make the barcode, and
-        those that come into it as the others sink.
+        Which paths; by default those of the minimum spanning tree, which make the barcode, those
+        that come into it as the others sink, and in the end those that are higher by no more than
+        that 1 %: relaxed further, they might undercut the tree.
     budget : int
         Evaluations of f or its gradient and Hessian-vector products for one path, together. The
         round that is under way is finished.
@@ -304,6 +306,8 @@ def certify(
         while True:
             wanted = _spanning_passes(n, paths.pairs, paths.saddle) if given is None else given
             todo = [k for k in np.asarray(wanted, dtype=np.int64).tolist() if k not in tried]
+            if not todo and given is None:
+                todo = [k for k in _close_to_merges(n, paths) if k not in tried]
             if not todo or time.perf_counter() > until:
                 return paths
             tight = tighten(
@@ -312,6 +316,21 @@ def certify(
             paths = _with_pass(landscape, paths, todo[0], tight)
             tried.add(todo[0])
             bar.update()
+
+
+def _close_to_merges(n: int, paths: Paths) -> list[int]:
+    """Rows whose pass is hardly above the one between their ends in the spanning tree."""
+    if not len(paths):
+        return []
+    low, high = paths.saddle.min(), paths.saddle.max()
+    matrix = np.full((n, n), high - low + 1.0)  # no path
+    i, j = paths.pairs.T
+    matrix[i, j] = matrix[j, i] = paths.saddle - low
+    np.fill_diagonal(matrix, 0.0)
+    merge = low + squareform(cophenet(linkage(squareform(matrix), "single")))[i, j]
+    near = TIGHT[0] * (merge - paths.floor) + TIGHT[1] * np.maximum(1.0, np.abs(merge))
+    close = np.flatnonzero(paths.saddle - merge <= near)
+    return close[np.argsort(paths.saddle[close], kind="stable")].tolist()
 
 
 def _with_pass(landscape, paths: Paths, row: int, tight: Pass) -> Paths:
