@@ -28,7 +28,8 @@ def main():
     data = ts.load_data("digits", n_train=200)
     model = ts.mlp(data.shape, data.n_classes, width=8, activation="gelu")
     landscape = ts.Landscape(model, data.x_train, data.y_train, weight_decay=1e-3)
-    minima = ts.find_minima(landscape, max(MINIMA), max_evaluations=1500)
+    # some starts end in the same minimum
+    minima = ts.find_minima(landscape, 2 * max(MINIMA), max_evaluations=1500)
     ends, rows = torch.as_tensor(minima.theta), []
     for n in MINIMA:
         n = min(n, len(ends))

@@ -458,3 +458,14 @@ def test_history_falls():
     assert (history.excess.diff().dropna() <= 0).all()
     assert (history.evaluations.diff().dropna() > 0).all()
     assert (history.seconds.diff().dropna() > 0).all()
+
+
+def test_a_path_that_is_looked_at_more_often_costs_the_others_nothing():
+    # some seem level after the first block: whether they hide a hill takes more evaluations
+    surface = surfaces.six_hump_camel()
+    beside = found(surface, surface.minima, budget=600)
+    for i, j in beside.pairs:
+        alone = found(surface, surface.minima, [[i, j]], budget=600).history
+        rows = (beside.history.i == i) & (beside.history.j == j)
+        assert beside.history.evaluations[rows].tolist() == alone.evaluations.tolist()
+        assert alone.evaluations.max() <= 600

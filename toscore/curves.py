@@ -219,10 +219,17 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar, keep) -
     while live and block != blocks:
         degree, points = level(block)[0], _points(live)
         # L-BFGS evaluates once before it iterates, and the curves are looked at in the end
-        spent = max(c.evaluations for c in live)
-        left = (budget - spent - _looks(points)) // points - 1
+        left = [(budget - c.evaluations - _looks(points)) // points - 1 for c in live]
+        if min(left) < min(_BLOCK, max(left)):  # those that looked more often end on their own
+            ending = [k for k in range(len(live)) if left[k] == min(left)]
+            _put_aside(live, controls, memory, ending)
+            some = [live[k] for k in ending]
+            _relax_batch(landscape, some, budget, blocks, deadline, seed, bar, keep)
+            going = [k for k in range(len(live)) if left[k] > min(left)]
+            live, controls, memory = _rows(live, controls, memory, going)
+            continue
         began = time.perf_counter()
-        iterations = int(min(_BLOCK, left, (deadline - began) / rate if rate else _BLOCK))
+        iterations = int(min(_BLOCK, left[0], (deadline - began) / rate if rate else _BLOCK))
         if iterations < 1 or began >= deadline:
             break
         controls, memory = _lift(controls, degree, memory, _memory_steps(landscape, live[0].pieces))
@@ -238,11 +245,22 @@ def _relax_batch(landscape, curves, budget, blocks, deadline, seed, bar, keep) -
         bar.update(len(live))
         going = [k for k, c in enumerate(live) if not c.rests()]
         if len(going) < len(live):
-            rows = torch.tensor(going, dtype=torch.int64, device=controls.device)
-            live, controls, memory = [live[k] for k in going], controls[rows], memory.of_rows(rows)
+            live, controls, memory = _rows(live, controls, memory, going)
     if live and memory and 2 * memory.steps[0].nbytes <= keep:
-        for k, c in enumerate(live):
-            c.state = controls[k : k + 1].clone(), memory.of_rows(torch.tensor([k]))
+        _put_aside(live, controls, memory, range(len(live)))
+
+
+def _rows(curves, controls, memory, which):
+    """Some of the curves that are relaxed side by side."""
+    rows = torch.tensor(which, dtype=torch.int64, device=controls.device)
+    return [curves[k] for k in which], controls[rows], memory and memory.of_rows(rows)
+
+
+def _put_aside(curves, controls, memory, which) -> None:
+    """Keep what it takes to go on with some of the curves as if there had been no stop."""
+    for k in which if memory else ():
+        rows = torch.tensor([k], device=controls.device)
+        curves[k].state = controls[k : k + 1].clone(), memory.of_rows(rows)
 
 
 def _points(curves) -> int:
