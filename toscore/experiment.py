@@ -503,7 +503,7 @@ def _versions() -> dict[str, str]:
 
 _DECISIVE = (
     *("barcode", "curves", "data", "experiment", "landscape", "lbfgs", "minima", "models"),
-    *("paths", "saddles"),
+    *("passes", "paths", "saddles"),
 )
 
 
