@@ -67,6 +67,11 @@ def smoke(tmp_path_factory):
     return root, result
 
 
+def state_of(folder, profile="smoke") -> str:
+    table = experiment.states(folder).set_index(["name", "profile"])
+    return table.state[NAME, profile]
+
+
 def parts(folder) -> dict[str, tuple]:
     """Time and content of every finished part."""
     return {
@@ -241,7 +246,7 @@ def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path):
     assert 0 < len(finished) < len(smoke[1].manifest["parts"])
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["finished"] is None
-    assert experiment.states(tmp_path).set_index("profile").state["smoke"] == "partial"
+    assert state_of(tmp_path) == "partial"
 
     resumed = go(tmp_path)
     after = parts(folder)
@@ -345,7 +350,7 @@ def test_other_settings_are_not_mixed(tiny, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="toscore run fc-mnist --profile smoke --fresh"):
         go(tmp_path)
     assert parts(tmp_path / NAME / "smoke") == before
-    assert experiment.states(tmp_path).set_index("profile").state["smoke"] == "stale"
+    assert state_of(tmp_path) == "stale"
     fresh = go(tmp_path, fresh=True)
     assert fresh.manifest["settings"]["weight_decay"] == 0.5
     assert not np.allclose(fresh.minima.loss, result.minima.loss)
@@ -438,7 +443,8 @@ def test_which_profile_is_shown(tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
     assert load_or_run(NAME).profile == "smoke"  # the one profile that is made when missing
     assert (tmp_path / NAME / "smoke" / "manifest.json").exists()
-    states = experiment.states().set_index("profile")
+    states = experiment.states()
+    states = states[states.name == NAME].set_index("profile")
     assert states.state.to_dict() == {"smoke": "done", "laptop": "done", "gpu": "done"}
     assert (states.seconds >= 0).all()
 
@@ -536,3 +542,137 @@ def test_units_leave_the_thread_count_alone(tiny, tmp_path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+BAD = {
+    "dataset": ["imagenet", "MNIST", "", None, 3],
+    "n_train": [0, -1, 2.5, "many", [100]],
+    "n_test": [0, -5, "all"],
+    "family": ["transformer", "fc", None],
+    "widths": [(), (0,), (-2,), (2, 2), (1.5,), ("wide",), 4, None],
+    "depths": [(), (0,), (1, 1), ("deep",), 2],
+    "seeds": [(), (-1,), (0, 0), (0.5,), None],
+    "n_minima": [0, -3, 1.5, None, "six"],
+    "activation": ["swish", "ReLU", None],
+    "weight_decay": [-1e-3, float("nan"), float("inf"), "small"],
+    "minima": [{"stepz": 3}, {"steps": -1}, {"lr": 0}, {"grad_tol": float("nan")}, {"progress": 1}],
+    "paths": [{"budget": 0}, {"certified": 1}, {"tol": -1}, {"seed": 3}, {"restarts": 0}, 5],
+    "device": ["gpu", "tpu", None],
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(k, v) for k, values in BAD.items() for v in values])
+def test_a_bad_setting_is_refused_by_name(field, value):
+    settings = experiment.EXPERIMENTS[NAME]["laptop"]
+    assert sum(map(len, BAD.values())) >= 50
+    with pytest.raises(ValueError, match=rf"\n{field}\b"):
+        replace(settings, **{field: value})
+
+
+def test_an_unknown_setting_is_refused_by_name():
+    with pytest.raises(ValueError, match="epochs"):
+        replace(experiment.EXPERIMENTS[NAME]["laptop"], epochs=3)
+
+
+def test_fifteen_cells_with_three_profiles():
+    assert len(experiment.EXPERIMENTS) == 15
+    for profiles in experiment.EXPERIMENTS.values():
+        assert list(profiles) == ["smoke", "laptop", "gpu"]
+        assert profiles["smoke"].dataset == "digits"
+        for settings in (profiles["laptop"], profiles["gpu"]):
+            assert len(settings.widths) >= 3 and len(settings.depths) >= 2
+            assert len(settings.seeds) >= 2 and settings.n_minima >= 5
+
+
+# -- code that changed -----------------------------------------------------------------------------
+
+
+def test_only_code_that_does_something_else_is_other_code():
+    def meaning(text):
+        return experiment._meaning(experiment.ast.parse(text))
+
+    plain = "def f(x):\n    return x + 1\n"
+    same = '"""Title."""\n\ndef f(x):  # why\n    """What."""\n    return (x +\n        1)\n'
+    assert meaning(plain) == meaning(same)
+    assert meaning(plain) != meaning(plain.replace("1", "2"))
+    assert meaning(plain) != meaning(plain.replace("+", "-"))
+    assert meaning(plain) != meaning(plain.replace("return x", "return y"))
+
+
+def test_results_of_other_code_are_stale_and_say_so(tiny, tmp_path, monkeypatch):
+    result = go(tmp_path)
+    assert state_of(tmp_path) == "done" and "earlier" not in result.provenance()
+    monkeypatch.setattr(experiment, "_source_digest", lambda: "other")
+    assert state_of(tmp_path) == "stale"
+    shown = load_or_run(NAME, "smoke", results=tmp_path)
+    assert "earlier version of the code" in shown.provenance()
+    assert f"toscore run {NAME} --profile smoke --fresh" in shown.provenance()
+
+
+# -- elsewhere -------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_named_and_what_is_finished_kept(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        failing_replace(patch, 3)
+        with pytest.raises(OSError, match="No space left .*: 2 of 4 parts are stored whole; make"):
+            go(tmp_path)
+    assert len(parts(tmp_path / NAME / "smoke")) == 2
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Dask scheduler and two worker processes: its address, and the workers."""
+    pytest.importorskip("dask.distributed")
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+
+    def start(*command):
+        program = [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(program, env=environment, cwd=tmp_path, **quiet)
+
+    file = tmp_path / "scheduler.json"
+    scheduler = start(
+        "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file), "--host",
+        "127.0.0.1",
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (file.exists() and file.read_text().endswith("}")):
+        assert time.monotonic() < deadline and scheduler.poll() is None
+        time.sleep(0.1)
+    address = json.loads(file.read_text())["address"]
+    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--memory-limit", "0")
+    workers = [start("worker", address, *options) for _ in range(2)]
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_of_the_cluster_dies(tiny, cluster, tmp_path, monkeypatch):
+    longer = replace(tiny, widths=(1, 2, 3, 4), minima={"steps": 200, "max_evaluations": 50})
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", longer)
+    address, workers = cluster
+    written, write = [], experiment._write_npz
+
+    def kill_one_after_the_first(path, **arrays):
+        write(path, **arrays)
+        written.append(path.name)
+        if len(written) == 1:
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_write_npz", kill_one_after_the_first)
+        result = run(NAME, "smoke", results=tmp_path / "c", scheduler=address, progress=False)
+    assert workers[0].wait() == -signal.SIGKILL and workers[1].poll() is None
+    assert sorted(n for n in written if n != "profiles.npz") == sorted(
+        f"{p}.npz" for p in result.manifest["parts"]
+    )
+    assert_same_numbers(result, go(tmp_path / "alone"))
+
+
+def test_workers_or_a_scheduler():
+    with pytest.raises(ValueError, match="not both"):
+        run(NAME, "smoke", workers=2, scheduler="tcp://127.0.0.1:1")

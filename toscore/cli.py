@@ -37,12 +37,16 @@ def run(
         bool, typer.Option("--fresh/--resume", help="start over, or go on where a run stopped")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler, such as tcp://node:8786")
+    ] = None,
     data: Root = None,
 ) -> None:
     """Run an experiment, or what is left of it, and store its result."""
     from toscore import experiment
 
-    result = experiment.run(name, profile, fresh=fresh, workers=workers, data_root=data)
+    settings = {"workers": workers, "scheduler": scheduler, "data_root": data}
+    result = experiment.run(name, profile, fresh=fresh, **settings)
     print(result.provenance())
     print(result.scores().pivot_table(index=["width", "depth"], values="score").to_string())
 

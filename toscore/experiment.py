@@ -14,6 +14,9 @@ that was finished. When all are there the parts become tidy tables and a manifes
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import io
@@ -21,16 +24,30 @@ import json
 import os
 import platform
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from typing import Annotated, Literal
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StrictBool,
+    with_config,
+)
+from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 from toscore import models
 from toscore.barcode import Barcode, barcode_of_minima
@@ -44,65 +61,114 @@ __all__ = ["EXPERIMENTS", "MissingResult", "Result", "Settings", "load_or_run", 
 CELL = ["width", "depth", "seed"]  # what tells one barcode of an experiment from another
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All that decides the numbers of an experiment, and nothing else."""
+def _each_once(values):
+    if len(set(values)) < len(values):
+        raise ValueError(f"every value may be given once, got {values}")
+    return values
 
-    dataset: str
-    n_train: int | None
-    n_test: int | None
-    family: str
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    seeds: tuple[int, ...]
-    n_minima: int
-    activation: str = "gelu"
-    weight_decay: float = 1e-3
-    minima: dict = field(default_factory=dict)  # further settings of find_minima
-    paths: dict = field(default_factory=dict)  # further settings of connect
-    device: str = "cpu"
+
+_Some = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_each_once)]
+_Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_each_once)]
+
+
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+class Training(TypedDict, total=False):
+    """Further settings of :func:`toscore.find_minima`."""
+
+    steps: NonNegativeInt
+    lr: PositiveFloat
+    batch_size: PositiveInt
+    max_evaluations: NonNegativeInt
+    grad_tol: PositiveFloat
+    same: NonNegativeFloat
+
+
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+class Relaxing(TypedDict, total=False):
+    """Further settings of :func:`toscore.connect`."""
+
+    budget: PositiveInt
+    tol: NonNegativeFloat
+    restarts: PositiveInt
+    certified: StrictBool
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Settings:
+    """All that decides the numbers of an experiment, and nothing else.
+
+    Validated by pydantic: a bad value raises a ``ValidationError``, a ValueError, that names the
+    field. ``None`` images means all there are.
+    """
+
+    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
+    n_train: PositiveInt | None
+    n_test: PositiveInt | None
+    family: Literal["mlp", "cnn", "resnet"]
+    widths: _Some
+    depths: _Some
+    seeds: _Seeds
+    n_minima: PositiveInt
+    activation: Literal["relu", "gelu", "softplus", "tanh"] = "gelu"
+    weight_decay: NonNegativeFloat = 1e-3
+    minima: Training = field(default_factory=dict)
+    paths: Relaxing = field(default_factory=dict)
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-_FC = Settings(
-    dataset="mnist",
-    n_train=2000,
-    n_test=2000,
-    family="mlp",
-    widths=(4, 8, 16, 32),
-    depths=(1,),
-    seeds=(0, 1),
-    n_minima=5,
-    paths={"certified": False},
-)
+FAMILIES = {"fc": "mlp", "cnn": "cnn", "resnet": "resnet"}
+DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
+
+
+def _profiles(dataset: str, family: str) -> dict[str, Settings]:
+    """The three profiles of one cell of the atlas."""
+    convolutional = family != "mlp"
+    laptop = Settings(
+        dataset=dataset,
+        n_train=200 if convolutional else 1000,
+        n_test=2000,
+        family=family,
+        widths=(2, 4, 8) if convolutional else (4, 8, 16),
+        depths=(1, 2),
+        seeds=(0, 1),
+        n_minima=5,
+        minima={"max_evaluations": 3000} if convolutional else {},
+        paths={"certified": False} | ({"budget": 2000} if convolutional else {}),
+    )
+    smoke = replace(
+        laptop,
+        dataset="digits",
+        n_train=200,
+        n_test=100,
+        widths=(2, 4),
+        depths=(1,),
+        n_minima=3,
+        minima={"steps": 50, "max_evaluations": 200},
+        paths={"budget": 400, "certified": False},
+    )
+    gpu = replace(
+        laptop,
+        n_train=10_000 if convolutional else None,
+        n_test=None,
+        widths=(4, 8, 16, 32) if convolutional else (4, 8, 16, 32, 64, 128),
+        depths=(1, 2, 3),
+        seeds=(0, 1, 2),
+        n_minima=8,
+        minima={},
+        paths={"certified": False},
+        device="cuda",
+    )
+    return {"smoke": smoke, "laptop": laptop, "gpu": gpu}
+
 
 EXPERIMENTS: dict[str, dict[str, Settings]] = {
-    "fc-mnist": {
-        "smoke": replace(
-            _FC,
-            dataset="digits",
-            n_train=200,
-            n_test=100,
-            widths=(2, 4),
-            n_minima=3,
-            minima={"steps": 50, "max_evaluations": 200},
-            paths={"budget": 400, "certified": False},
-        ),
-        "laptop": _FC,
-        "gpu": replace(
-            _FC,
-            n_train=None,
-            n_test=None,
-            widths=(4, 8, 16, 32, 64, 128),
-            depths=(1, 2, 3),
-            seeds=(0, 1, 2),
-            n_minima=8,
-            device="cuda",
-        ),
-    },
+    f"{short}-{dataset}": _profiles(dataset, family)
+    for short, family in FAMILIES.items()
+    for dataset in DATASETS
 }
 
 
@@ -110,7 +176,7 @@ class MissingResult(FileNotFoundError):
     """No complete stored result; the message holds the command that makes it."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Result:
     """A stored experiment: raw losses, from which barcodes and scores are recomputed."""
 
@@ -140,8 +206,14 @@ class Result:
             f"{m['data']['n_train']} training and {m['data']['n_test']} test images, "
             f"seeds {', '.join(map(str, s['seeds']))}; {m['hardware']}, "
             f"torch {m['versions']['torch']}; {m['seconds'] / 60:.0f} minutes of computing, "
-            f"finished {m['finished'][:10]}."
+            f"finished {m['finished'][:10]}." + self._staleness()
         )
+
+    def _staleness(self) -> str:
+        if not _is_old(self.manifest, _source_digest()):
+            return ""
+        again = f"toscore run {self.name} --profile {self.profile} --fresh"
+        return f" Made by an earlier version of the code; `{again}` makes it anew."
 
 
 def run(
@@ -150,6 +222,7 @@ def run(
     *,
     fresh: bool = False,
     workers: int | None = None,
+    scheduler: str | None = None,
     data_root=None,
     results=None,
     progress: bool = True,
@@ -165,6 +238,10 @@ def run(
     workers : int, optional
         Processes; by default one a core (one in all on a GPU). Each computes on one thread, so
         the numbers do not depend on it.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``"tcp://node:8786"``, whose workers compute instead.
+        They need this package and the data, but not the results folder: only the process that was
+        started here writes. A unit whose worker dies is given to another one.
     data_root : path, optional
         Where the data sets are; see :func:`toscore.load_data`.
     results : path, optional
@@ -176,6 +253,8 @@ def run(
         Unknown name or profile; or parts stored under other settings, which are not mixed.
     DataError
         The data set is not there.
+    OSError
+        The disk is full, or the scheduler can't be reached. What was finished is kept.
     """
     settings, folder = _find(name, profile, results)
     profile = folder.name
@@ -185,6 +264,8 @@ def run(
     _refuse_other_settings(stored, settings, folder)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    if workers and scheduler:
+        raise ValueError("give workers or a scheduler, not both: a cluster has its own workers")
     if stored and stored["finished"]:
         return _load(name, profile, folder)
 
@@ -223,10 +304,20 @@ def run(
         workers = 1 if settings.device == "cuda" else joblib.cpu_count()
 
     cells = list(product(settings.widths, settings.depths, settings.seeds))
-    with progress_bar(progress, total=2 * len(cells), desc=f"{name} {profile}") as bar:
-        for kind in _UNITS:
-            _work(kind, cells, settings, folder, data_root, workers, bar)
-    _assemble(settings, folder, manifest, cells)
+    try:
+        with progress_bar(progress, total=2 * len(cells), desc=f"{name} {profile}") as bar:
+            for kind in _UNITS:
+                _work(kind, cells, settings, folder, data_root, scheduler or workers, bar)
+        _assemble(settings, folder, manifest, cells)
+    except OSError as fault:
+        if fault.errno != errno.ENOSPC:
+            raise
+        kept = len(list((folder / "parts").glob("*.npz")))
+        raise OSError(
+            errno.ENOSPC,
+            f"No space left on the device of {folder}: {kept} of {2 * len(cells)} parts are stored "
+            "whole; make room and give the same command again to go on",
+        ) from fault
     return _load(name, profile, folder)
 
 
@@ -277,14 +368,17 @@ def _refuse_other_settings(manifest: dict | None, settings: Settings, folder: Pa
 
 
 def states(results=None) -> pd.DataFrame:
-    """Every experiment and profile: done, partial, missing or stale, and the seconds it took."""
-    rows = []
+    """Every experiment and profile: its state, and the seconds it took.
+
+    "done", "partial", "missing", or "stale": made under other settings, or by other code.
+    """
+    rows, code = [], _source_digest()
     for name, profiles in EXPERIMENTS.items():
         for profile, settings in profiles.items():
             manifest = _read_manifest(_find(name, profile, results)[1])
             if not manifest:
                 state = "missing"
-            elif manifest["settings_digest"] != settings.digest():
+            elif manifest["settings_digest"] != settings.digest() or _is_old(manifest, code):
                 state = "stale"
             else:
                 state = "done" if manifest["finished"] else "partial"
@@ -297,13 +391,50 @@ def states(results=None) -> pd.DataFrame:
 
 
 def _work(kind, cells, settings, folder, data_root, workers, bar) -> None:
-    """Run the units of a kind that are not finished yet; ``bar`` counts all."""
+    """Run the units of a kind that are not finished yet; ``bar`` counts all.
+
+    ``workers`` is a number of processes, or the address of a Dask scheduler. Only this process
+    writes, so that a unit's result is stored once and whole wherever it was computed.
+    """
     left = [cell for cell in cells if not _part(folder, kind, cell).exists()]
     bar.update(len(cells) - len(left))
-    jobs = (joblib.delayed(_UNITS[kind])(settings, folder, data_root, cell) for cell in left)
-    pool = joblib.Parallel(n_jobs=min(workers, max(1, len(left))), return_as="generator_unordered")
-    for _ in pool(jobs):
+    if not left:
+        return
+    jobs = [(kind, settings, data_root, cell, _theta(folder, kind, cell)) for cell in left]
+    compute = _on_cluster if isinstance(workers, str) else _on_processes
+    for cell, arrays in compute(jobs, settings, workers):
+        _write_npz(_part(folder, kind, cell), **arrays)
         bar.update()
+
+
+def _theta(folder, kind, cell):
+    """The minima that a unit of passes starts from, float (N, D)."""
+    if kind == "minima":
+        return None
+    with np.load(_part(folder, "minima", cell)) as part:
+        return part["theta"]
+
+
+def _on_processes(jobs, settings, workers: int):
+    pool = joblib.Parallel(n_jobs=min(workers, len(jobs)), return_as="generator_unordered")
+    return pool(joblib.delayed(_unit)(*job) for job in jobs)
+
+
+def _on_cluster(jobs, settings, address: str):
+    from dask.distributed import Client, as_completed
+
+    # one unit at a time on a GPU, wherever workers were started with --resources GPU=1
+    needs = {"resources": {"GPU": 1}} if settings.device == "cuda" else {}
+    with Client(address) as client:
+        futures = [client.submit(_unit, *job, pure=False, retries=2, **needs) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+            future.release()  # so that the cluster keeps no copy
+
+
+def _unit(kind, settings, data_root, cell, theta):
+    """(cell, arrays) of one unit."""
+    return cell, _UNITS[kind](settings, data_root, cell, theta)
 
 
 def _part(folder: Path, kind: str, cell) -> Path:
@@ -346,7 +477,7 @@ def _one_thread():
 
 
 @_one_thread()
-def _train_unit(settings, folder, data_root, cell) -> None:
+def _train_unit(settings, data_root, cell, theta) -> dict:
     landscape, data = _landscape(settings, data_root, cell)
     found = find_minima(
         landscape,
@@ -356,27 +487,18 @@ def _train_unit(settings, folder, data_root, cell) -> None:
         progress=False,
         **settings.minima,
     )
-    _write_npz(
-        _part(folder, "minima", cell),
-        theta=found.theta.cpu().numpy(),
-        seconds=found.seconds,
-        **_columns(found.to_frame()),
-    )
+    arrays = {"theta": found.theta.cpu().numpy(), "seconds": found.seconds}
+    return arrays | _columns(found.to_frame())
 
 
 @_one_thread()
-def _pass_unit(settings, folder, data_root, cell) -> None:
+def _pass_unit(settings, data_root, cell, theta) -> dict:
     landscape, _ = _landscape(settings, data_root, cell)
-    with np.load(_part(folder, "minima", cell)) as part:
-        theta = torch.from_numpy(part["theta"])
+    theta = torch.from_numpy(theta)
     passes = connect(landscape, theta, seed=cell[2], progress=False, **settings.paths)
-    _write_npz(
-        _part(folder, "passes", cell),
-        profile_t=passes.profile_t,
-        profiles=passes.profiles.astype(np.float32),
-        seconds=passes.seconds,
-        **_columns(passes.to_frame()),
-    )
+    arrays = {"profile_t": passes.profile_t, "seconds": passes.seconds}
+    arrays |= {"profiles": passes.profiles.astype(np.float32)}
+    return arrays | _columns(passes.to_frame())
 
 
 _UNITS = {"minima": _train_unit, "passes": _pass_unit}
@@ -507,12 +629,37 @@ _DECISIVE = (
 )
 
 
+@lru_cache(maxsize=1)
 def _source_digest() -> str:
-    """Hash of the modules that decide numbers; figures and the command line do not."""
+    """Hash of the modules that decide numbers; figures and the command line do not.
+
+    Of what they do, that is: comments, docstrings and layout do not count.
+    """
     digest = hashlib.sha256()
     for module in _DECISIVE:
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
+        tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text())
+        digest.update(json.dumps(_meaning(tree)).encode())
     return digest.hexdigest()
+
+
+def _meaning(node):
+    """A syntax tree as nested lists, without docstrings; the same in every version of Python."""
+    if isinstance(node, list):
+        return [_meaning(x) for x in node if not _is_text(x)]
+    if isinstance(node, ast.AST):
+        parts = ((k, _meaning(v)) for k, v in ast.iter_fields(node) if k != "kind")
+        return [type(node).__name__, *([k, v] for k, v in parts if v not in (None, []))]
+    return repr(node)
+
+
+def _is_text(node) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_old(manifest: dict, code: str) -> bool:
+    """Whether some of a result was made by other code than this."""
+    made_by = [manifest, *manifest.get("resumed_by", [])]
+    return any(m["source_digest"] != code for m in made_by)
 
 
 def _hardware(device: str) -> str:
