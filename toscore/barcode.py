@@ -14,8 +14,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.stats import bootstrap
 
 __all__ = [
@@ -69,7 +67,8 @@ class Barcode:
     @property
     def lengths(self) -> np.ndarray:
         """Length of every segment, float64 (n,): the obstruction at each minimum."""
-        return self.death - self.birth
+        with np.errstate(over="ignore"):  # inf where it is beyond float64
+            return self.death - self.birth
 
     @property
     def lowest(self) -> int:
@@ -213,13 +212,13 @@ def _pair_array(pairs, n: int, name: str) -> np.ndarray:
         raise ValueError(f"{name} must have shape (m, 2), got {pairs.shape}")
     if pairs.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, got dtype {pairs.dtype}")
-    bad = np.flatnonzero(((pairs < 0) | (pairs >= n)).any(axis=1))
-    if len(bad):
+    if pairs.min() < 0 or pairs.max() >= n:
+        bad = np.flatnonzero(((pairs < 0) | (pairs >= n)).any(axis=1))
         raise ValueError(
             f"{name}[{bad[0]}] = {pairs[bad[0]].tolist()} is out of range: numbers go from 0 to "
             f"{n - 1}, as there are {n} values"
         )
-    return pairs.astype(np.int64)
+    return pairs.astype(np.int64, copy=False)
 
 
 def bootstrap_interval(scores, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
@@ -299,7 +298,8 @@ def barcode_of_minima(losses, pairs, saddles, intervals=None) -> Barcode:
         raise ValueError(f"{len(pairs)} pairs but {len(saddles)} saddles: give one height a pair")
     floor = losses[pairs].max(axis=1, initial=-np.inf)
     slack = 1e-6 * np.maximum(1.0, np.abs(floor))  # float32 losses re-evaluated along a path
-    low = np.flatnonzero(saddles < floor - slack)
+    with np.errstate(over="ignore"):
+        low = np.flatnonzero(saddles < floor - slack)
     if len(low):
         k = low[0]
         raise ValueError(
@@ -327,9 +327,7 @@ def _elder_rule(births: np.ndarray, pairs: np.ndarray, heights: np.ndarray) -> B
     saddle = np.full(n, -1, dtype=np.int64)
     parent = np.full(n, -1, dtype=np.int64)
 
-    # eldest[r] is the oldest minimum of the component with union-find root r
-    root = list(range(n))
-    eldest = list(range(n))
+    root = list(range(n))  # union-find; the root of a component is its oldest minimum
     ages = age.tolist()
 
     def find(i):
@@ -338,31 +336,63 @@ def _elder_rule(births: np.ndarray, pairs: np.ndarray, heights: np.ndarray) -> B
             i = root[i]
         return i
 
-    for k in _spanning_passes(n, pairs, heights):
-        a, b = find(pairs[k, 0]), find(pairs[k, 1])
-        old, young = eldest[a], eldest[b]
+    tree = _spanning_passes(n, pairs, heights)
+    ended, elders = [], []
+    for i, j in zip(*pairs[tree].T.tolist(), strict=True):
+        old, young = find(i), find(j)
         if ages[old] > ages[young]:
             old, young = young, old
-        death[young], saddle[young], parent[young] = heights[k], k, old
-        root[b] = a
-        eldest[a] = old
+        root[young] = old
+        ended.append(young)
+        elders.append(old)
+    death[ended], saddle[ended], parent[ended] = heights[tree], tree, elders
     return Barcode(births, death, np.arange(n), saddle, parent)
 
 
 def _spanning_passes(n: int, pairs: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Rows of the passes in the minimum spanning forest, by rising height, then row."""
-    order = np.argsort(heights, kind="stable")
-    order = order[pairs[order, 0] != pairs[order, 1]]  # loops join nothing
-    if not len(order):
-        return order
-    low, high = pairs[order].min(axis=1), pairs[order].max(axis=1)
-    # np.unique keeps the first, that is the lowest, of doubled pairs
-    _, first = np.unique(low * n + high, return_index=True)
-    # ranks instead of heights: scipy reads a zero weight as "no edge", and sums doubled entries
-    rank = (first + 1).astype(np.float64)
-    graph = coo_array((rank, (low[first], high[first])), shape=(n, n)).tocsr()
-    tree = minimum_spanning_tree(graph)
-    return order[np.sort(tree.data).astype(np.int64) - 1]
+    """Rows of the passes in the minimum spanning forest, by rising height, then row.
+
+    Borůvka's algorithm: each component takes its lowest pass to another one, all at the same time,
+    so that their number at least halves from round to round, and passes within a component are
+    dropped. No sort of all passes is needed. Since height, then row is a strict order, there is
+    only one such forest.
+    """
+    row, taken = np.arange(len(pairs)), np.zeros(len(pairs), dtype=bool)
+    i, j = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    height = np.fmin(heights, np.inf)  # a pass whose height is NaN comes last
+    while True:
+        apart = np.flatnonzero(i != j)
+        if not len(apart):
+            break
+        i, j, height, row = i[apart], j[apart], height[apart], row[apart]
+        lowest = np.full(n, np.inf)
+        np.minimum.at(lowest, i, height)
+        np.minimum.at(lowest, j, height)
+        first = np.full(n, len(row))  # of a component's lowest passes the first, as an index
+        for end in (i, j):
+            at = np.flatnonzero(height == lowest[end])
+            np.minimum.at(first, end[at], at)
+        some = np.flatnonzero(first < len(row))
+        link = first[some]
+        taken[row[link]] = True
+
+        onto = np.arange(n)  # the component at the other end of that pass
+        onto[some] = i[link] + j[link] - some
+        both = onto[onto] == np.arange(n)  # two that take the same pass: one stays
+        onto = np.where(both, np.minimum(onto, np.arange(n)), onto)
+        onto = _follow(onto)
+        i, j = onto[i], onto[j]
+    tree = np.flatnonzero(taken)
+    return tree[np.argsort(heights[tree], kind="stable")]
+
+
+def _follow(onto: np.ndarray) -> np.ndarray:
+    """Where each chain i, onto[i], onto[onto[i]], … ends: by jumps of double length."""
+    while True:
+        further = onto[onto]
+        if np.array_equal(further, onto):
+            return onto
+        onto = further
 
 
 def barcode_of_graph(values, edges) -> Barcode:
@@ -407,29 +437,26 @@ def barcode_of_graph(values, edges) -> Barcode:
 def _lower_star(values: np.ndarray, edges: np.ndarray) -> Barcode:
     n = len(values)
     rank = np.empty(n, dtype=np.int64)  # a strict order: by value, then by number
-    rank[np.argsort(values, kind="stable")] = np.arange(n)
+    order = np.argsort(values, kind="stable")
+    rank[order] = np.arange(n)
+    i, j = np.ascontiguousarray(edges[:, 0]), np.ascontiguousarray(edges[:, 1])
     lowest = rank.copy()
-    np.minimum.at(lowest, edges[:, 0], rank[edges[:, 1]])
-    np.minimum.at(lowest, edges[:, 1], rank[edges[:, 0]])
-    vertex = np.argsort(rank)
-    basin = vertex[lowest]
-    while True:  # pointer jumping: the number of rounds is the log of the longest descent
-        further = basin[basin]
-        if np.array_equal(further, basin):
-            break
-        basin = further
+    np.minimum.at(lowest, i, rank[j])
+    np.minimum.at(lowest, j, rank[i])
+    basin = _follow(order[lowest])
 
     minima = np.flatnonzero(basin == np.arange(n))
     number = np.empty(n, dtype=np.int64)
     number[minima] = np.arange(len(minima))
-    basins = number[basin[edges]]
-    crossing = np.flatnonzero(basins[:, 0] != basins[:, 1])
-    heights = values[edges[crossing]].max(axis=1, initial=-np.inf)
-    code = _elder_rule(values[minima], basins[crossing], heights)
+    basin = number[basin]
+    crossing = np.flatnonzero(basin[i] != basin[j])
+    i, j = i[crossing], j[crossing]
+    heights = np.maximum(values[i], values[j])
+    code = _elder_rule(values[minima], np.stack([basin[i], basin[j]]).T, heights)
 
     # Segments of length zero are further corners of one plateau. None of them is the parent of a
     # row that stays: it ends at its own birth, before any longer segment that could end in it.
-    keep = np.flatnonzero(code.lengths > 0)
+    keep = np.flatnonzero(code.death > code.birth)
     row = np.full(len(code), -1, dtype=np.int64)
     row[keep] = np.arange(len(keep))
     joined = code.parent[keep] >= 0

@@ -30,7 +30,8 @@ class Minima:
         without the components that push outwards.
     stationary : bool array (N,)
         ``grad_norm <= grad_tol``. Where it is False the point is only a place where the budget
-        ran out, and its birth an upper bound.
+        ran out, and its birth an upper bound. It says nothing of the Hessian: where the budget
+        ended before Newton's method did, a saddle may be among the points.
     grad_tol : float
     train_error, test_error : float64 arrays (N,) or None
         Misclassified shares, where the landscape has labels and held-out data were given.

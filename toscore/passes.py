@@ -107,7 +107,7 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
             choices = [[Curve(0, 0, 1000 + k, *part, block=block)]]
         else:
             choices = [[Curve.first(part[0][[0, -1]], 0, 1, stuck - len(_BLOCKS), seed)]]
-        if lower:  # no saddle, maybe, but further down the ridge
+        if lower and low < place - 1e-6 and place + 1e-6 < high:  # no saddle, maybe, but lower
             halves = _through(controls, pieces, (low, place, high), found.point)
             choices.insert(
                 0, [Curve(0, m, 1000 + k, *h, block=block) for m, h in enumerate(halves)]

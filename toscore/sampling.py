@@ -1,0 +1,139 @@
+"""Barcodes from samples: points, a graph of nearest neighbours, and its barcode.
+
+The graph algorithm of arXiv:1912.00043 from end to end. It needs values of the function and
+nothing else, no gradients, no minima; and so many points that it works in few dimensions only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.spatial import KDTree
+from scipy.stats import qmc
+from sklearn.neighbors import NearestNeighbors
+
+from toscore.barcode import Barcode, barcode_of_graph
+
+__all__ = ["Sample", "default_neighbours", "neighbour_graph", "persistent", "sample_barcode"]
+
+CHUNK = 2**16  # points evaluated at a time
+TREE_DIM = 15  # in more dimensions a tree search is slower than looking at all points
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Sampled points (n, D), values there (n,), edges (m, 2) of their graph, and its barcode."""
+
+    points: np.ndarray
+    values: np.ndarray
+    edges: np.ndarray
+    barcode: Barcode
+
+
+def default_neighbours(n: int, dim: int) -> int:
+    """How many neighbours for n points in R^dim: 4 dim, or log2(n) where that is more.
+
+    On a slope half of the neighbours are higher. So the k nearest all are with probability 2^-k,
+    and n 2^-k false minima are to be expected: less than one from k = log2(n) on. The 4 dim are
+    for valleys and ridges, which take neighbours on all sides, and what the paper's authors use.
+    """
+    return min(n - 1, max(4 * dim, int(np.ceil(np.log2(n)))))
+
+
+def neighbour_graph(points, k: int, period=None) -> np.ndarray:
+    """Edges between each point and its k nearest others, in Euclidean distance.
+
+    An edge is there if either end has the other among its k nearest, so degrees are k or more. The
+    graph need not be connected. A k-d tree finds neighbours in up to 15 dimensions, a search
+    through all points (scikit-learn) beyond.
+
+    Parameters
+    ----------
+    points : real (n, D), finite
+    k : int
+        In 1..n - 1.
+    period : float (D,), optional
+        Lengths after which each coordinate repeats.
+
+    Returns
+    -------
+    int64 array (m, 2)
+        Each edge once, the smaller number first, in rising order.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or not points.size:
+        raise ValueError(f"points must have shape (n, D) and not be empty, got {points.shape}")
+    n, dim = points.shape
+    if not np.isfinite(points).all():
+        raise ValueError("every coordinate of points must be finite")
+    if not 1 <= k < n:
+        raise ValueError(f"k must lie in 1..{n - 1} for {n} points, got {k}")
+    if period is not None:
+        near = KDTree(np.mod(points, period), boxsize=period).query(points, k + 1, workers=-1)[1]
+    elif dim <= TREE_DIM:
+        near = KDTree(points).query(points, k + 1, workers=-1)[1]
+    else:
+        search = NearestNeighbors(algorithm="brute", n_jobs=-1).fit(points)
+        near = search.kneighbors(points, k + 1, return_distance=False)
+    # a point is the nearest to itself, or one of those at the same place is
+    ends = np.stack([np.repeat(np.arange(n), k + 1), near.ravel()], axis=1)
+    ends = np.sort(ends[ends[:, 0] != ends[:, 1]], axis=1)
+    return np.column_stack(np.divmod(np.unique(ends[:, 0] * n + ends[:, 1]), n))
+
+
+def sample_barcode(
+    landscape, n: int, k: int | None = None, *, box=None, seed: int = 0, sobol: bool = True
+) -> Sample:
+    """Barcode of a landscape from its values at n points: an estimate, and no bound.
+
+    Parameters
+    ----------
+    landscape : Surface, Landscape, or anything with ``loss``
+    n : int
+        Number of points, at least 2.
+    k : int, optional
+        Neighbours of each point; by default :func:`default_neighbours`.
+    box : float (D, 2), optional
+        Where to put the points. By default ``landscape.box``; a landscape without one is sampled
+        by its own ``sample``, and then ``sobol`` says nothing.
+    sobol : bool
+        Scrambled Sobol points, which fill the box evenly; else independent, uniform ones.
+
+    References
+    ----------
+    arXiv:1912.00043, algorithm 1.
+    """
+    if n < 2:
+        raise ValueError(f"a graph needs at least 2 points, got n = {n}")
+    box = getattr(landscape, "box", None) if box is None else box
+    if box is None:
+        points = landscape.sample(n, seed).detach().cpu().numpy()
+    else:
+        low, high = np.asarray(box, dtype=np.float64).T
+        rng = np.random.default_rng(seed)
+        if sobol:  # of 2^j points, as Sobol points come, the first n
+            unit = qmc.Sobol(len(low), rng=rng).random_base2(int(np.ceil(np.log2(n))))[:n]
+        else:
+            unit = rng.random((n, len(low)))
+        points = low + (high - low) * unit
+    parts = np.split(points, range(CHUNK, n, CHUNK))
+    values = np.concatenate([landscape.loss(torch.as_tensor(p)).cpu().numpy() for p in parts])
+    k = default_neighbours(n, points.shape[1]) if k is None else k
+    period = high - low if getattr(landscape, "periodic", False) else None
+    edges = neighbour_graph(points, k, period)
+    return Sample(points, values, edges, barcode_of_graph(values, edges))
+
+
+def persistent(code: Barcode, tol: float) -> Barcode:
+    """The segments longer than tol, with their parents: the barcode without its noise.
+
+    The parent of a segment is as long or longer (it begins no later and ends no earlier), so it is
+    never dropped before its child.
+    """
+    keep = np.flatnonzero(code.lengths > tol)
+    row = np.full(len(code) + 1, -1)
+    row[keep] = np.arange(len(keep))  # and the last entry, for no parent, stays -1
+    fields = (code.birth[keep], code.death[keep], code.minimum[keep], code.saddle[keep])
+    return Barcode(*fields, row[code.parent[keep]])
