@@ -676,3 +676,14 @@ def test_a_worker_of_the_cluster_dies(tiny, cluster, tmp_path, monkeypatch):
 def test_workers_or_a_scheduler():
     with pytest.raises(ValueError, match="not both"):
         run(NAME, "smoke", workers=2, scheduler="tcp://127.0.0.1:1")
+
+
+def test_all_but_experiments_works_without_pydantic():
+    code = (
+        "import sys; sys.modules['pydantic'] = None; import toscore as ts; "
+        "ts.loss_barcode(ts.surfaces.himmelblau(), progress=False); "
+        "assert not hasattr(ts, 'nothing')\n"
+        "try: ts.run\nexcept ImportError: print('no run')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "no run\n", done.stderr

@@ -10,7 +10,6 @@ from toscore.barcode import (
 )
 from toscore.curves import bezier
 from toscore.data import Data, load_data
-from toscore.experiment import MissingResult, Result, load_or_run, run
 from toscore.landscape import Landscape
 from toscore.minima import Minima, find_minima
 from toscore.models import cnn, mlp, resnet
@@ -19,3 +18,14 @@ from toscore.saddles import Saddle, find_saddle, lowest_eigenvalues
 from toscore.surfaces import Surface
 
 __version__ = "0.1.0"
+
+_OF_EXPERIMENTS = "MissingResult", "Result", "load_or_run", "run"
+
+
+def __getattr__(name: str):
+    """Stored experiments need pydantic; the rest is to work where it is not installed."""
+    if name not in _OF_EXPERIMENTS:
+        raise AttributeError(f"module 'toscore' has no attribute {name!r}")
+    from toscore import experiment
+
+    return getattr(experiment, name)
