@@ -16,7 +16,7 @@ def main() -> None:
     plots.use_style()
     result = ts.load_or_run("fc-mnist", "laptop")
     settings, codes = result.manifest["settings"], result.barcodes()
-    scores = result.scores().groupby("width").score.mean()
+    scores = result.scores().query("depth == 1").groupby("width").score.mean()
     widths = settings["widths"]
     fig, axes = plt.subplots(1, len(widths), figsize=(2.6 * len(widths), 2.9))
     for ax, width in zip(axes, widths, strict=True):

@@ -332,26 +332,28 @@ def straight_lines(landscape, minima, pairs, n: int = 65) -> np.ndarray:
 
 
 def scores_by_width(result, ax=None, seed: int = 0):
-    """TO-score (mean) of each barcode of a stored result against width, on log axes.
+    """TO-score (mean) of each barcode of a stored result against width, one colour a depth, log axes.
 
-    Grey bars: 95 % bootstrap intervals of the mean segment over all segments at that width, 2,000
-    resamples.
+    Pale bars: 95 % bootstrap intervals of the mean segment over all segments of one width and
+    depth, 2,000 resamples.
     """
     ax = plt.gca() if ax is None else ax
     draw = np.random.default_rng(seed)
-    codes = result.barcodes()
-    for width in sorted({cell[0] for cell in codes}):
-        found = [code for cell, code in codes.items() if cell[0] == width]
-        lengths = np.concatenate([np.diff(code.diagram(), axis=1)[:, 0] for code in found])
-        means = draw.choice(lengths, (2000, len(lengths))).mean(axis=1)
-        ends = np.quantile(means, [0.025, 0.975])
-        ax.plot([width, width], ends, color="0.75", lw=5, solid_capstyle="butt", zorder=1)
-    scores = result.scores()
-    shades = colors(scores.seed.nunique())
-    for shade, (number, rows) in zip(shades, scores.groupby("seed"), strict=True):
-        ax.plot(rows.width, rows.score, "o", color=shade, label=f"seed {number}")
-    widths = sorted(scores.width.unique())
-    ax.set(xscale="log", yscale="log", xlabel="hidden units", ylabel="TO-score (mean segment)")
+    codes, scores = result.barcodes(), result.scores()
+    depths, widths = (sorted(scores[k].unique()) for k in ("depth", "width"))
+    for k, (depth, shade) in enumerate(zip(depths, colors(len(depths)), strict=True)):
+        beside = 1.05 ** (k - (len(depths) - 1) / 2)
+        for width in widths:
+            found = [code for cell, code in codes.items() if cell[:2] == (width, depth)]
+            lengths = np.concatenate([np.diff(code.diagram(), axis=1)[:, 0] for code in found])
+            means = draw.choice(lengths, (2000, len(lengths))).mean(axis=1)
+            ends = np.quantile(means, [0.025, 0.975])
+            at = [width * beside] * 2
+            ax.plot(at, ends, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
+        rows = scores[scores.depth == depth]
+        layers = f"{depth} hidden layer" + "s" * (depth > 1)
+        ax.plot(rows.width * beside, rows.score, "os^D"[k % 4], color=shade, label=layers)
+    ax.set(xscale="log", yscale="log", xlabel="width", ylabel="TO-score (mean segment)")
     ax.set_xticks(widths, [str(w) for w in widths])
     ax.set_xticks([], minor=True)
     return ax
