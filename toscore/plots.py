@@ -332,7 +332,7 @@ def straight_lines(landscape, minima, pairs, n: int = 65) -> np.ndarray:
 
 
 def scores_by_width(result, ax=None, seed: int = 0):
-    """TO-score (mean) of each barcode of a stored result against width, one colour a depth, log axes.
+    """TO-score (mean) of each barcode of a stored result against width, one colour a depth.
 
     Pale bars: 95 % bootstrap intervals of the mean segment over all segments of one width and
     depth, 2,000 resamples.
@@ -351,7 +351,7 @@ def scores_by_width(result, ax=None, seed: int = 0):
             at = [width * beside] * 2
             ax.plot(at, ends, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
         rows = scores[scores.depth == depth]
-        layers = f"{depth} hidden layer" + "s" * (depth > 1)
+        layers = f"{depth} hidden layer{'s' if depth > 1 else ''}"
         ax.plot(rows.width * beside, rows.score, "os^D"[k % 4], color=shade, label=layers)
     ax.set(xscale="log", yscale="log", xlabel="width", ylabel="TO-score (mean segment)")
     ax.set_xticks(widths, [str(w) for w in widths])
