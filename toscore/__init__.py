@@ -1,6 +1,6 @@
 """toscore: barcodes of the minima of loss functions, and how hard minima are to escape."""
 
-from toscore import surfaces
+from toscore import morse, sampling, surfaces
 from toscore.barcode import (
     Barcode,
     barcode_of_graph,

@@ -47,6 +47,7 @@ def use_style() -> None:
             "axes.spines.right": False,
             "axes.spines.top": False,
             "axes.titlesize": "medium",
+            "contour.negative_linestyle": "solid",
             "figure.constrained_layout.use": True,
             "figure.figsize": (7.0, 3.4),
             "legend.frameon": False,
