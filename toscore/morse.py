@@ -276,9 +276,9 @@ def boundary(surface, critical) -> list[np.ndarray]:
             f"{euler}, not {wanted}, so some are missing or wrong: search from more starts"
         )
     result = [np.zeros(pair, dtype=np.int64) for pair in pairwise(counts)]
-    _count(result[0].T, *_ends(surface, critical[1], critical[0], up=False))
+    np.add.at(result[0].T, _ends(surface, critical[1], critical[0], up=False), 1)
     if dim > 1:
-        _count(result[-1], *_ends(surface, critical[-2], critical[-1], up=True))
+        np.add.at(result[-1], _ends(surface, critical[-2], critical[-1], up=True), 1)
     if dim == 3 and len(critical[1]):
         for j, top in enumerate(critical[2]):
             result[1][:, j] = _runs_through(
@@ -446,15 +446,19 @@ def _away(surface, a, b) -> torch.Tensor:
     return step - (high - low) * torch.round(step / (high - low)) if surface.periodic else step
 
 
+def _outside(surface, points) -> torch.Tensor:
+    """Which points (k, D) are not in the box; a torus has no outside."""
+    low, high = surface.box.T
+    return ((points < low) | (points > high)).any(dim=1) & (not surface.periodic)
+
+
 def _at_rest(surface, points, up: bool) -> torch.Tensor:
     """Outside the box, or close to an extremum: one Newton step away, with a definite Hessian."""
-    low, high = surface.box.T
-    outside = ((points < low) | (points > high)).any(dim=1) & (not surface.periodic)
     hessian, (_, gradient) = _hessians(surface, points), surface.loss_and_grad(points)
     curvature, axes = torch.linalg.eigh(-hessian if up else hessian)
     convex = curvature[:, 0] > 0
     step = (gradient[:, None] @ axes)[:, 0] / curvature.abs()
-    return outside | (convex & (step.norm(dim=1) < 1e-4 * _size(surface)))
+    return _outside(surface, points) | (convex & (step.norm(dim=1) < 1e-4 * _size(surface)))
 
 
 def _ends(surface, starts, targets, up: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -464,11 +468,11 @@ def _ends(surface, starts, targets, up: bool) -> tuple[np.ndarray, np.ndarray]:
     """
     if not len(starts):
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    (low, high), size = surface.box.T, _size(surface)
+    size = _size(surface)
     direction = torch.linalg.eigh(_hessians(surface, starts))[1][..., -1 if up else 0]
     step = 1e-4 * size * torch.cat([direction, -direction])
     end = torch.from_numpy(flow(surface, starts.repeat(2, 1) + step, up)[-1])
-    left = ((end < low) | (end > high)).any(dim=1) & (not surface.periodic)
+    left = _outside(surface, end)
     far = torch.full((len(end), 1), torch.inf, dtype=torch.float64)  # there may be no target
     distance = torch.cat([_away(surface, end[:, None], targets).norm(dim=-1), far], dim=1)
     nearest, which = distance.min(dim=1)
@@ -482,10 +486,6 @@ def _ends(surface, starts, targets, up: bool) -> tuple[np.ndarray, np.ndarray]:
             "small tilt helps)"
         )
     return np.tile(np.arange(len(starts)), 2)[~left], which[~left].numpy()
-
-
-def _count(matrix: np.ndarray, rows, columns) -> None:
-    np.add.at(matrix, (rows, columns), 1)
 
 
 def _gaps(loop) -> np.ndarray:

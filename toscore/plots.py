@@ -16,7 +16,7 @@ import seaborn as sns
 from matplotlib.colors import to_rgba_array
 from scipy import ndimage
 
-from toscore.barcode import Barcode
+from toscore.barcode import Barcode, bootstrap_interval
 
 __all__ = [
     "barcode",
@@ -336,10 +336,9 @@ def scores_by_width(result, ax=None, seed: int = 0):
     """TO-score (mean) of each barcode of a stored result against width, one colour a depth.
 
     Pale bars: 95 % bootstrap intervals of the mean segment over all segments of one width and
-    depth, 2,000 resamples.
+    depth; none where there is a single segment.
     """
     ax = plt.gca() if ax is None else ax
-    draw = np.random.default_rng(seed)
     codes, scores = result.barcodes(), result.scores()
     depths, widths = (sorted(scores[k].unique()) for k in ("depth", "width"))
     for k, (depth, shade) in enumerate(zip(depths, colors(len(depths)), strict=True)):
@@ -347,10 +346,10 @@ def scores_by_width(result, ax=None, seed: int = 0):
         for width in widths:
             found = [code for cell, code in codes.items() if cell[:2] == (width, depth)]
             lengths = np.concatenate([np.diff(code.diagram(), axis=1)[:, 0] for code in found])
-            means = draw.choice(lengths, (2000, len(lengths))).mean(axis=1)
-            ends = np.quantile(means, [0.025, 0.975])
-            at = [width * beside] * 2
-            ax.plot(at, ends, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
+            if len(lengths) > 1:
+                ends = bootstrap_interval(lengths, seed=seed)
+                at = [width * beside] * 2
+                ax.plot(at, ends, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
         rows = scores[scores.depth == depth]
         layers = f"{depth} hidden layer{'s' if depth > 1 else ''}"
         ax.plot(rows.width * beside, rows.score, "os^D"[k % 4], color=shade, label=layers)

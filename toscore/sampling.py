@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 from scipy.stats import qmc
-from sklearn.neighbors import NearestNeighbors
 
 from toscore.barcode import Barcode, barcode_of_graph
 
@@ -75,6 +74,8 @@ def neighbour_graph(points, k: int, period=None) -> np.ndarray:
     elif dim <= TREE_DIM:
         near = KDTree(points).query(points, k + 1, workers=-1)[1]
     else:
+        from sklearn.neighbors import NearestNeighbors  # only here: it is slow to import
+
         search = NearestNeighbors(algorithm="brute", n_jobs=-1).fit(points)
         near = search.kneighbors(points, k + 1, return_distance=False)
     # a point is the nearest to itself, or one of those at the same place is
