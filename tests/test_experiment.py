@@ -577,10 +577,12 @@ def test_an_unknown_setting_is_refused_by_name():
 
 
 def test_fifteen_cells_with_three_profiles():
-    assert len(experiment.EXPERIMENTS) == 15
+    assert len(experiment.ATLAS) == 15
     for profiles in experiment.EXPERIMENTS.values():
         assert list(profiles) == ["smoke", "laptop", "gpu"]
         assert profiles["smoke"].dataset == "digits"
+    for name in experiment.ATLAS:
+        profiles = experiment.EXPERIMENTS[name]
         for settings in (profiles["laptop"], profiles["gpu"]):
             assert len(settings.widths) >= 3 and len(settings.depths) >= 2
             assert len(settings.seeds) >= 2 and settings.n_minima >= 5

@@ -127,7 +127,7 @@ def test_profiles_begin_and_end_at_the_minima(connected):
 
 def test_frame(connected):
     frame = connected[2].to_frame()
-    passes = ["i", "j", "saddle", "excess", "maximum", "t", "spread", "certified"]
+    passes = ["i", "j", "saddle", "excess", "maximum", "t", "spread", "certified", "rested"]
     certificates = ["verdict", "grad_norm", "lowest", "second", "moved", "products"]
     assert list(frame) == passes + certificates
     assert (frame[["i", "j"]].to_numpy() == connected[2].pairs).all()

@@ -37,6 +37,7 @@ _LEVELS = ((3, 6, 2), (5, 8, 4), (8, 12, 6), (12, 20, 8), (16, 32, 8), (24, 48, 
 _BLOCK = 25  # iterations
 _MEMORY = 100, 2**26  # most steps L-BFGS remembers, and the bytes they may take up for one path
 _STALL = 6, 1e-3  # stop after so many blocks that lower the excess by less than this share
+_GROWN = 12  # least degree of a curve whose sinking tells anything
 _BATCH_BYTES = 2**31  # for the memories of all paths that are relaxed side by side
 FINE = 20  # the first block of a curve that has many control points from the start
 PROFILE_T = np.linspace(0.0, 1.0, 129)  # where f is evaluated along a finished path
@@ -119,6 +120,7 @@ class Curve:
     evaluations: int = 0
     seconds: float = 0.0
     records: list = field(default_factory=list)
+    settled: float = 0.0  # see rests
     state: tuple | None = None  # latest controls (1, K, D) and L-BFGS's memory of a curve put aside
 
     @classmethod
@@ -143,12 +145,21 @@ class Curve:
         return max(self.excess, 0.0) / before if before > 0 else 0.0
 
     def rests(self) -> bool:
-        """Whether it has come down to its higher end, or stopped sinking."""
+        """Whether it has come down to its higher end, or stopped sinking.
+
+        That is, sank by less than a thousandth of its excess in the last six blocks; or, on a curve
+        of degree 12 at least, by less than ``settled`` of it while the evaluations spent doubled.
+        """
         blocks, share = _STALL
         if not self.records:
             return False
         if self.excess <= _flat(self.base):
             return True
+        if self.settled and level(self.block)[0] >= _GROWN:
+            spent, excess = zip(*[(r[3], r[-1]) for r in self.records], strict=True)
+            half = np.interp(spent[-1] / 2, spent, excess)
+            if half - self.excess < self.settled * self.excess:
+                return True
         before = [r[-1] for r in self.records[-1 - blocks : -blocks]]
         late = level(self.block)[1] == _LEVELS[-1][1]
         return late and bool(before) and before[0] - self.excess < share * self.excess

@@ -44,6 +44,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     StrictBool,
+    field_validator,
     with_config,
 )
 from pydantic.dataclasses import dataclass
@@ -71,34 +72,41 @@ _Some = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_
 _Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
-@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@with_config(_STRICT)
 class Training(TypedDict, total=False):
     """Further settings of :func:`toscore.find_minima`."""
 
     steps: NonNegativeInt
     lr: PositiveFloat
+    schedule: Literal["annealed", "constant"]
     batch_size: PositiveInt
     max_evaluations: NonNegativeInt
     grad_tol: PositiveFloat
     same: NonNegativeFloat
 
 
-@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+@with_config(_STRICT)
 class Relaxing(TypedDict, total=False):
     """Further settings of :func:`toscore.connect`."""
 
     budget: PositiveInt
     tol: NonNegativeFloat
+    settled: NonNegativeFloat
     restarts: PositiveInt
     certified: StrictBool
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True, config=_STRICT)
 class Settings:
     """All that decides the numbers of an experiment, and nothing else.
 
     Validated by pydantic: a bad value raises a ``ValidationError``, a ValueError, that names the
-    field. ``None`` images means all there are.
+    field. ``None`` images means all there are; ``stride`` is that of the first
+    convolution, ``None`` the family's own. Each of the ``kinds`` overrides settings of ``minima``:
+    ``n_minima`` are trained of each, from the same starting points, and share one barcode.
     """
 
     dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
@@ -110,10 +118,19 @@ class Settings:
     seeds: _Seeds
     n_minima: PositiveInt
     activation: Literal["relu", "gelu", "softplus", "tanh"] = "gelu"
+    stride: PositiveInt | None = None
     weight_decay: NonNegativeFloat = 1e-3
     minima: Training = field(default_factory=dict)
+    kinds: dict[str, Training] = field(default_factory=dict)
     paths: Relaxing = field(default_factory=dict)
     device: Literal["cpu", "cuda"] = "cpu"
+
+    @field_validator("stride")
+    @classmethod
+    def _convolves(cls, stride, info):
+        if stride and info.data.get("family") == "mlp":
+            raise ValueError("a fully connected network has no stride: leave it out")
+        return stride
 
     def digest(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True, default=str)
@@ -129,15 +146,16 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
     convolutional = family != "mlp"
     laptop = Settings(
         dataset=dataset,
-        n_train=200 if convolutional else 1000,
+        n_train=100 if convolutional else 300,
         n_test=2000,
         family=family,
-        widths=(2, 4, 8) if convolutional else (4, 8, 16),
+        widths=(2, 4, 8),
         depths=(1, 2),
         seeds=(0, 1),
         n_minima=5,
-        minima={"max_evaluations": 3000} if convolutional else {},
-        paths={"certified": False} | ({"budget": 2000} if convolutional else {}),
+        stride=4 if convolutional else None,
+        minima={"max_evaluations": 1500 if convolutional else 2500},
+        paths={"certified": False, "budget": 16_000, "settled": 0.2, "tol": 0.3},
     )
     smoke = replace(
         laptop,
@@ -147,6 +165,7 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         widths=(2, 4),
         depths=(1,),
         n_minima=3,
+        stride=None,
         minima={"steps": 50, "max_evaluations": 200},
         paths={"budget": 400, "certified": False},
     )
@@ -158,17 +177,55 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         depths=(1, 2, 3),
         seeds=(0, 1, 2),
         n_minima=8,
+        stride=None,
         minima={},
-        paths={"certified": False},
         device="cuda",
     )
     return {"smoke": smoke, "laptop": laptop, "gpu": gpu}
+
+
+# The same steps from the same starts: small ones of one size, or large ones that shrink to nothing.
+# Mini-batches make them differ, as full gradients would lead both into the next best minimum.
+KINDS = {
+    "constant": {"schedule": "constant", "lr": 0.001},
+    "annealed": {"schedule": "annealed", "lr": 0.05},
+}
+
+
+def _kinds(dataset: str, family: str) -> dict[str, Settings]:
+    """The three profiles of an experiment with two kinds of minima of one network."""
+
+    def changed(settings, batch_size, n_minima, widths):
+        return replace(
+            settings,
+            widths=widths,
+            depths=(2,),
+            seeds=(0,),
+            n_minima=n_minima,
+            minima=settings.minima | {"batch_size": batch_size},
+            kinds=KINDS,
+        )
+
+    cell = _profiles(dataset, family)
+    laptop = changed(cell["laptop"], 20, 8, (8,))
+    laptop = replace(laptop, minima=laptop.minima | {"steps": 1500})
+    gpu = changed(cell["gpu"], 100, 16, (32,))
+    gpu = replace(gpu, minima=gpu.minima | {"steps": 10_000})
+    return {"smoke": changed(cell["smoke"], 20, 3, (2,)), "laptop": laptop, "gpu": gpu}
 
 
 EXPERIMENTS: dict[str, dict[str, Settings]] = {
     f"{short}-{dataset}": _profiles(dataset, family)
     for short, family in FAMILIES.items()
     for dataset in DATASETS
+}
+ATLAS = tuple(EXPERIMENTS)  # its fifteen cells; what follows is for the second observation
+EXPERIMENTS |= {
+    f"kinds-{short}-{dataset}": _kinds(dataset, FAMILIES[short])
+    for short, dataset in (
+        *(("cnn", "fashion_mnist"), ("resnet", "cifar10")),
+        *(("cnn", "svhn"), ("resnet", "mnist")),
+    )
 }
 
 
@@ -452,9 +509,9 @@ def _landscape(settings, data_root, cell):
     width, depth, _ = cell
     data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
     family = getattr(models, settings.family)
-    model = family(
-        data.shape, data.n_classes, width=width, depth=depth, activation=settings.activation
-    )
+    further = {"stride": settings.stride} if settings.stride else {}
+    further |= {"width": width, "depth": depth, "activation": settings.activation}
+    model = family(data.shape, data.n_classes, **further)
     landscape = Landscape(
         model,
         data.x_train,
@@ -477,18 +534,23 @@ def _one_thread():
 
 
 @_one_thread()
-def _train_unit(settings, data_root, cell, theta) -> dict:
+def _train_unit(settings, data_root, cell, _) -> dict:
     landscape, data = _landscape(settings, data_root, cell)
-    found = find_minima(
-        landscape,
-        settings.n_minima,
-        cell[2],
-        held_out=(data.x_test, data.y_test),
-        progress=False,
-        **settings.minima,
-    )
-    arrays = {"theta": found.theta.cpu().numpy(), "seconds": found.seconds}
-    return arrays | _columns(found.to_frame())
+    theta, tables, seconds = [], [], 0.0
+    for kind, training in (settings.kinds or {None: {}}).items():
+        found = find_minima(
+            landscape,
+            settings.n_minima,
+            cell[2],
+            held_out=(data.x_test, data.y_test),
+            progress=False,
+            **settings.minima | training,
+        )
+        theta.append(found.theta.cpu().numpy())
+        tables.append(found.to_frame().assign(**{"kind": kind} if kind else {}))
+        seconds += found.seconds
+    arrays = {"theta": np.concatenate(theta), "seconds": seconds}
+    return arrays | _columns(pd.concat(tables, ignore_index=True))
 
 
 @_one_thread()

@@ -6,7 +6,7 @@ on nothing but itself: alone or beside others it takes the same steps, up to rou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -51,6 +51,9 @@ class Memory:
 
     def of_rows(self, rows: torch.Tensor) -> Memory:
         return Memory(*(getattr(self, k)[rows] for k in self.__dataclass_fields__))
+
+    def double(self) -> Memory:
+        return replace(self, steps=self.steps.double(), changes=self.changes.double())
 
     @classmethod
     def cat(cls, memories: list[Memory]) -> Memory:

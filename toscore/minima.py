@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.optimize import Bounds, minimize
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from toscore.lbfgs import Memory, minimise
 from toscore.saddles import DENSE, find_saddle
 
 __all__ = ["Minima", "find_minima"]
+
+_BLOCK = 50  # iterations of L-BFGS between two looks at the gradient
+_MEMORY = 200, 2**26  # most steps it remembers, and the bytes they may take up for one start
+_FIRST = 1e-3  # length of its first step, as a share of 1 + |theta|
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,7 @@ def find_minima(
     *,
     steps: int | None = None,
     lr: float = 0.01,
+    schedule: str = "annealed",
     batch_size: int | None = None,
     max_evaluations: int = 5000,
     grad_tol: float | None = None,
@@ -79,10 +84,10 @@ def find_minima(
 ) -> Minima:
     """Minima reached from n starting points.
 
-    First Adam with a cosine-annealed step trains all n side by side; then L-BFGS takes each down
-    to a gradient norm of ``grad_tol``, or as far as ``max_evaluations`` allow; where float32 is too
-    coarse for that, in float64. Models of up to 1500 parameters are polished by Newton's method,
-    which also leaves the saddles that a small gradient may hide.
+    First Adam trains all n side by side; then L-BFGS, in float64, takes each down to a gradient
+    norm of ``grad_tol``, or as far as ``max_evaluations`` allow. Models of up to 1500 parameters
+    are polished by Newton's method with what is left of them, which also leaves the saddles that a
+    small gradient may hide.
 
     Parameters
     ----------
@@ -93,13 +98,14 @@ def find_minima(
     steps : int, optional
         Steps of Adam; by default 400 on a network and 0 on an analytic surface.
     lr : float
-        Largest step size of Adam.
+        Step size of Adam, at first.
+    schedule : "annealed" or "constant"
+        Whether it falls to zero, along a cosine, or stays what it is.
     batch_size : int, optional
         Samples per Adam step, drawn for each start on its own; by default all.
     max_evaluations : int
-        Budget of this stage for each start, in gradients of f and Hessian-vector products (the line
-        search that is under way is finished, so a few more may be spent). Where Newton's method
-        follows, L-BFGS gets half of it.
+        Budget of this stage for each start, in gradients of f and Hessian-vector products (the step
+        that is under way is finished, so a few more may be spent).
     grad_tol : float, optional
         Gradient norm at which a point counts as stationary: 1e-4 in float32, 1e-6 in float64.
     same : float
@@ -142,29 +148,19 @@ def find_minima(
         size = len(landscape.inputs) if data else "no"
         raise ValueError(f"batch_size is {batch_size}, but the landscape has {size} samples")
 
+    if schedule not in ("annealed", "constant"):
+        raise ValueError(f"schedule must be 'annealed' or 'constant', got {schedule!r}")
     labelled = data and landscape.targets.ndim == 1 and not landscape.targets.is_floating_point()
     if held_out is not None and not labelled:
         raise ValueError("held_out needs a landscape with one integer label a sample")
     began = time.perf_counter()
     theta = landscape.sample(n, seed)
-    theta = _adam(landscape, theta, seed, steps, lr, batch_size, progress)
-    ends = []
-    # scipy's own vectors are short: more BLAS threads only wait for each other, and would make the
-    # rounding, and with it the minimum that is reached, depend on how many there are
-    with threadpool_limits(1, user_api="blas"):
-        for i in progress_bar(progress, range(n), desc="L-BFGS"):
-            newton = data and landscape.dim <= DENSE
-            share = max_evaluations // 2 if newton else max_evaluations
-            point, spent, norm = _lbfgs(landscape, theta[i], share, grad_tol)
-            if newton:
-                point, more = _newton(landscape, point, max_evaluations - spent)
-                spent += more
-            elif norm > grad_tol and spent < max_evaluations and landscape.dtype == torch.float32:
-                fine, left = landscape.double(), max_evaluations - spent
-                # half the tolerance, as rounding the end to float32 lengthens its gradient again
-                point, more, _ = _lbfgs(fine, point.double(), left, grad_tol / 2)
-                point, spent = point.to(theta), spent + more
-            ends.append((point, spent))
+    theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)
+    if data:
+        ends = _side_by_side(landscape, theta, max_evaluations, grad_tol, progress)
+    else:
+        bar = progress_bar(progress, theta, desc="L-BFGS")
+        ends = [_lbfgs(landscape, point, max_evaluations, grad_tol) for point in bar]
     theta = torch.stack([e[0] for e in ends])
     evaluations = np.array([e[1] for e in ends], dtype=np.int64)
 
@@ -198,13 +194,14 @@ def progress_bar(progress: bool, *args, **kwargs) -> tqdm:
     return tqdm(*args, **kwargs) if progress else tqdm(*args, disable=True, **kwargs)
 
 
-def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tensor:
+def _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress) -> torch.Tensor:
     """Adam on the whole stack (n, D) at once; it acts on each number alone, so on each start."""
     if not steps:
         return theta
     theta, box = theta.clone(), getattr(landscape, "box", None)
     optimiser = torch.optim.Adam([theta], lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    last = 0.0 if schedule == "annealed" else lr
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=last)
     draws = [np.random.default_rng([seed, i, 1]) for i in range(len(theta))]
     bar = progress_bar(progress, range(steps), desc="Adam")
     for _ in bar:
@@ -221,17 +218,50 @@ def _adam(landscape, theta, seed, steps, lr, batch_size, progress) -> torch.Tens
     return theta
 
 
-def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int, float]:
-    """scipy's L-BFGS-B from one point (D,): the end point, gradients spent, gradient norm."""
+def _side_by_side(landscape, theta, max_evaluations, grad_tol, progress) -> list:
+    """L-BFGS from a whole stack (n, D), then Newton's method: (end point, cost) of each start.
+
+    The second half of the budget, and Newton's method, are in float64: float32 does not resolve
+    the last of the decrease.
+    """
+    # half the tolerance, as rounding the end to float32 lengthens its gradient again
+    tol = grad_tol / 2 if landscape.dtype == torch.float32 else grad_tol
+    f, x, spent = landscape, theta.clone(), np.zeros(len(theta), dtype=np.int64)
+    most = _MEMORY[1] // (16 * landscape.dim)
+    memory = Memory.empty(x, int(np.clip(most, 5, _MEMORY[0])))
+    live = torch.arange(len(x), device=x.device)
+    for done in progress_bar(progress, range(0, max_evaluations, _BLOCK), desc="L-BFGS"):
+        if done >= max_evaluations // 2:
+            f, x, memory = landscape.double(), x.double(), memory.double()
+        norm = f.loss_and_grad(x[live])[1].norm(dim=1)
+        going = (norm > tol) & norm.isfinite()
+        spent[live.cpu().numpy()] += 1
+        live, memory = live[going], memory.of_rows(going)
+        if not len(live):
+            break
+        steps = min(_BLOCK, max_evaluations - done) - 2
+        if steps > 0:
+            first = _FIRST * (1 + x[live].norm(dim=1))
+            x[live], _ = minimise(f.loss_and_grad, x[live], steps, memory, first)
+            spent[live.cpu().numpy()] += steps + 1
+    ends = []
+    for point, cost in zip(x, spent.tolist(), strict=True):
+        more = 0
+        if landscape.dim <= DENSE:
+            point, more = _newton(landscape.double(), point.double(), max_evaluations - cost)
+        ends.append((point.to(theta), cost + more))
+    return ends
+
+
+def _lbfgs(surface, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int]:
+    """scipy's L-BFGS-B from one point (D,) of a surface in its box: end point, gradients spent."""
     count, norm = 0, np.inf
-    box = getattr(landscape, "box", None)
-    bounds = None if box is None else Bounds(*box.T.numpy())
 
     def value_and_gradient(x):
         nonlocal count, norm
         count += 1
-        value, gradient = landscape.loss_and_grad(torch.from_numpy(x))
-        norm = float(_projected(torch.from_numpy(x), gradient, box).double().norm())
+        value, gradient = surface.loss_and_grad(torch.from_numpy(x))
+        norm = float(_projected(torch.from_numpy(x), gradient, surface.box).double().norm())
         return float(value), gradient.cpu().double().numpy()
 
     def stop_when_stationary(intermediate_result):
@@ -240,26 +270,25 @@ def _lbfgs(landscape, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, i
 
     start = point.cpu().double().numpy()
     if not max_evaluations or not np.isfinite(start).all():
-        return point, 0, norm
-    # ftol 0: the gradient decides, not the decrease, which float32 cannot resolve
-    options = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0}
+        return point, 0
     while True:
-        before = count
+        before, left = count, max_evaluations - count
+        # ftol 0: the gradient decides, not the decrease
+        options = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxfun": left, "maxiter": left}
         end = minimize(
             value_and_gradient,
             start,
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=Bounds(*surface.box.T.numpy()),
             callback=stop_when_stationary,
-            options=options
-            | {"maxfun": max_evaluations - count, "maxiter": max_evaluations - count},
+            options=options,
         )
         # a line search that fails on stale curvature gets a fresh start, unless it moved nowhere
         stuck = np.array_equal(end.x, start) or count - before < 3
         start = end.x
         if norm <= grad_tol or count >= max_evaluations or stuck:
-            return torch.from_numpy(start).to(point), count, norm
+            return torch.from_numpy(start).to(point), count
 
 
 def _newton(landscape, point, left) -> tuple[torch.Tensor, int]:

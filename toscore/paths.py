@@ -54,6 +54,9 @@ class Paths:
         Bézier curves that a path is made of, end to end: 1, or more where it was certified.
     restarts : float64 array (P, R)
         The path's maximum in each of R independent runs, before it was certified.
+    rested : bool array (P,)
+        Whether the path of every run had stopped sinking by then (see ``settled`` of
+        :func:`connect`). Where it is False the budget ended first: more would lower it.
     certificates : DataFrame
         One row a pass: ``verdict`` (that of :class:`Saddle`; "elsewhere" where no path of this
         height was found to lead over the saddle; "level" where the path is no higher than its end,
@@ -64,7 +67,7 @@ class Paths:
         Pairs of minima that were not refined, as they could not change the barcode.
     history : DataFrame
         One row a pair, run and block: the ``evaluations`` and ``seconds`` spent on the pair so
-        far, and the best path's ``excess`` then. Do not trust a path that is still falling.
+        far, and the best path's ``excess`` then.
     evaluations : int
         Points at which f or its gradient was computed, over all pairs, skipped ones included.
     seconds : float
@@ -80,6 +83,7 @@ class Paths:
     controls: tuple[torch.Tensor, ...]
     pieces: np.ndarray
     restarts: np.ndarray
+    rested: np.ndarray
     certificates: pd.DataFrame
     skipped: int
     history: pd.DataFrame
@@ -127,6 +131,7 @@ class Paths:
         columns = {"i": self.pairs[:, 0], "j": self.pairs[:, 1], "saddle": self.saddle}
         columns |= {"excess": self.excess, "maximum": self.maximum, "t": self.t}
         columns |= {"spread": self.spread, "certified": self.certified}
+        columns |= {"rested": self.rested}
         return pd.DataFrame(columns).join(self.certificates)
 
     def barcode(self, losses) -> Barcode:
@@ -148,6 +153,7 @@ def connect(
     budget: int = 4000,
     seconds: float | None = None,
     tol: float = 0.1,
+    settled: float = 0.0,
     restarts: int = 1,
     certified: bool = True,
     seed: int = 0,
@@ -182,6 +188,9 @@ def connect(
         Stop after about this time, whatever is left of the budget.
     tol : float
         For "needed", see there.
+    settled : float
+        A path rests when it has sunk by less than this share of its excess while the evaluations
+        spent on it doubled. With 0 it goes on while it sinks at all, by a thousandth in six blocks.
     restarts : int
         Independent runs for each pair, each from another first curve; the lowest is kept, and all
         their maxima are in ``restarts``.
@@ -216,7 +225,10 @@ def connect(
     if theta.ndim != 2 or theta.shape[1] != landscape.dim:
         raise ValueError(f"minima must have shape (N, {landscape.dim}), got {tuple(theta.shape)}")
     theta = theta.to(landscape.device, landscape.dtype)
-    for name, value, least in (("budget", budget, 1), ("restarts", restarts, 1), ("tol", tol, 0)):
+    for name, value, least in (
+        *(("budget", budget, 1), ("restarts", restarts, 1)),
+        *(("tol", tol, 0), ("settled", settled, 0)),
+    ):
         if not value >= least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     if seconds is not None and not seconds > 0:
@@ -232,6 +244,8 @@ def connect(
     with progress_bar(progress, desc="paths", unit=" blocks") as bar:
 
         def relax(some, blocks=None, share=1.0):
+            for c in some:
+                c.settled = settled
             deadline = time.perf_counter() + share * (paths_until - time.perf_counter())
             curves.relax(landscape, some, budget, blocks, deadline, seed, bar)
 
@@ -488,6 +502,7 @@ def _measured(landscape, runs) -> Paths:
     pairs = np.array([[c.i, c.j] for c in runs[0]], dtype=np.int64).reshape(-1, 2)
     seen = np.array([c.base + c.records[0][-1] for c in runs[0]])  # on the straight lines
     chords = [c.controls[[0, -1]] for c in runs[0]]
+    rested = [all(c.rests() for c in pair) for pair in zip(*runs, strict=True)]
     runs = [[c.controls for c in run] for run in runs]
     degree = max((len(c) - 1 for run in runs for c in run), default=3)
     none = torch.empty(0, degree + 1, landscape.dim, dtype=landscape.dtype)
@@ -526,6 +541,7 @@ def _measured(landscape, runs) -> Paths:
         controls=tuple(controls),
         pieces=np.ones(len(pairs), dtype=np.int64),
         restarts=heights[:, :-1],
+        rested=np.array(rested, dtype=bool),
         certificates=pd.DataFrame([_certificate()] * len(pairs), columns=list(_certificate())),
         skipped=0,
         history=history,
