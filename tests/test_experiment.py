@@ -559,6 +559,9 @@ BAD = {
     "weight_decay": [-1e-3, float("nan"), float("inf"), "small"],
     "minima": [{"stepz": 3}, {"steps": -1}, {"lr": 0}, {"grad_tol": float("nan")}, {"progress": 1}],
     "paths": [{"budget": 0}, {"certified": 1}, {"tol": -1}, {"seed": 3}, {"restarts": 0}, 5],
+    "pooling": [0, 1.5, None],
+    "stride": [0, -1, 2.5, 4],  # the last as the network is fully connected
+    "kinds": [{"hot": {"lr": -1}}, {"cold": {"schedule": "cyclic"}}, 3],
     "device": ["gpu", "tpu", None],
 }
 

@@ -48,6 +48,7 @@ from pydantic import (
     with_config,
 )
 from pydantic.dataclasses import dataclass
+from torch.nn.functional import avg_pool2d
 from typing_extensions import TypedDict
 
 from toscore import models
@@ -104,9 +105,10 @@ class Settings:
     """All that decides the numbers of an experiment, and nothing else.
 
     Validated by pydantic: a bad value raises a ``ValidationError``, a ValueError, that names the
-    field. ``None`` images means all there are; ``stride`` is that of the first
-    convolution, ``None`` the family's own. Each of the ``kinds`` overrides settings of ``minima``:
-    ``n_minima`` are trained of each, from the same starting points, and share one barcode.
+    field. ``None`` images means all there are; ``stride`` is that of the first convolution,
+    ``None`` the family's own. Images are averaged over squares of ``pooling`` by ``pooling``
+    pixels, for networks that would need a weight for each. Each of the ``kinds`` overrides settings
+    of ``minima``: ``n_minima`` are trained of each, from the same starts, and share one barcode.
     """
 
     dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
@@ -119,6 +121,7 @@ class Settings:
     n_minima: PositiveInt
     activation: Literal["relu", "gelu", "softplus", "tanh"] = "gelu"
     stride: PositiveInt | None = None
+    pooling: PositiveInt = 1
     weight_decay: NonNegativeFloat = 1e-3
     minima: Training = field(default_factory=dict)
     kinds: dict[str, Training] = field(default_factory=dict)
@@ -146,7 +149,7 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
     convolutional = family != "mlp"
     laptop = Settings(
         dataset=dataset,
-        n_train=100 if convolutional else 300,
+        n_train=100 if convolutional else 200,
         n_test=2000,
         family=family,
         widths=(2, 4, 8),
@@ -154,8 +157,9 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         seeds=(0, 1),
         n_minima=5,
         stride=4 if convolutional else None,
+        pooling=1 if convolutional or "mnist" in dataset else 2,  # about as many pixels in each
         minima={"max_evaluations": 1500 if convolutional else 2500},
-        paths={"certified": False, "budget": 16_000, "settled": 0.2, "tol": 0.3},
+        paths={"certified": False, "budget": 12_000, "settled": 0.2, "tol": 0.3},
     )
     smoke = replace(
         laptop,
@@ -166,6 +170,7 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         depths=(1,),
         n_minima=3,
         stride=None,
+        pooling=1,
         minima={"steps": 50, "max_evaluations": 200},
         paths={"budget": 400, "certified": False},
     )
@@ -178,6 +183,7 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         seeds=(0, 1, 2),
         n_minima=8,
         stride=None,
+        pooling=1,
         minima={},
         device="cuda",
     )
@@ -501,13 +507,17 @@ def _part(folder: Path, kind: str, cell) -> Path:
 
 
 @lru_cache(maxsize=2)
-def _data(dataset, n_train, n_test, data_root):
-    return load_data(dataset, data_root, n_train, n_test)
+def _data(dataset, n_train, n_test, data_root, pooling=1):
+    data = load_data(dataset, data_root, n_train, n_test)
+    if pooling == 1:
+        return data
+    x_train, x_test = (avg_pool2d(x, pooling) for x in (data.x_train, data.x_test))
+    return replace(data, x_train=x_train, x_test=x_test, shape=tuple(x_train.shape[1:]))
 
 
 def _landscape(settings, data_root, cell):
     width, depth, _ = cell
-    data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
+    data = _data(settings.dataset, settings.n_train, settings.n_test, data_root, settings.pooling)
     family = getattr(models, settings.family)
     further = {"stride": settings.stride} if settings.stride else {}
     further |= {"width": width, "depth": depth, "activation": settings.activation}

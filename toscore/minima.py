@@ -17,7 +17,7 @@ from toscore.saddles import DENSE, find_saddle
 __all__ = ["Minima", "find_minima"]
 
 _BLOCK = 50  # iterations of L-BFGS between two looks at the gradient
-_MEMORY = 200, 2**26  # most steps it remembers, and the bytes they may take up for one start
+_MEMORY = 200, 2**23  # most steps it remembers, and the bytes they may take up for one start
 _FIRST = 1e-3  # length of its first step, as a share of 1 + |theta|
 
 

@@ -32,7 +32,9 @@ __all__ = [
     "relaxing",
     "scores_by_width",
     "show",
+    "sortable",
     "straight_lines",
+    "trends",
     "use_style",
 ]
 
@@ -356,6 +358,28 @@ def scores_by_width(result, ax=None, seed: int = 0):
     ax.set(xscale="log", yscale="log", xlabel="width", ylabel="TO-score (mean segment)")
     ax.set_xticks(widths, [str(w) for w in widths])
     ax.set_xticks([], minor=True)
+    return ax
+
+
+def trends(table, ax=None, *, color=None):
+    """What a factor multiplies the TO-score by: a point and its interval for each row of a table.
+
+    ``table`` is that of :func:`toscore.trends.trends`. Left of the dashed line at 1 the score
+    falls. The row called "all" is drawn apart and heavier.
+    """
+    ax = plt.gca() if ax is None else ax
+    color = colors(1)[0] if color is None else color
+    for y, (name, row) in enumerate(table.iterrows()):
+        whole = name == "all"
+        y += 0.5 * whole
+        ax.plot([row.low, row.high], [y, y], color=color, lw=4 if whole else 2, alpha=0.5)
+        ax.plot(row.ratio, y, "D" if whole else "o", color=color, ms=8 if whole else 5)
+    ax.axvline(1.0, color="0.5", ls="--", lw=1)
+    places = [y + 0.5 * (name == "all") for y, name in enumerate(table.index)]
+    ax.set_yticks(places, [str(name) for name in table.index])
+    per = {"width": "when the width doubles", "depth": "with one layer more"}[table.factor.iloc[0]]
+    ax.set(xscale="log", xlabel=f"TO-score is multiplied by … {per}")
+    ax.invert_yaxis()
     return ax
 
 
@@ -703,3 +727,46 @@ def show(fig, alt: str) -> None:
         "text/html": f'<div role="img" aria-label="{label}">{body}</div>',
     }
     display(bundle, raw=True)
+
+
+_SORT = """
+document.currentScript.previousElementSibling.querySelectorAll("th button").forEach((button) => {
+  button.addEventListener("click", () => {
+    const cell = button.parentElement, body = cell.closest("table").tBodies[0];
+    const up = cell.getAttribute("aria-sort") !== "ascending";
+    const key = (row) => {
+      const text = row.cells[cell.cellIndex].textContent, number = parseFloat(text);
+      return Number.isNaN(number) ? text : number;
+    };
+    const order = (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (up ? 1 : -1);
+    [...body.rows].sort(order).forEach((row) => body.append(row));
+    for (const other of cell.parentElement.cells) other.removeAttribute("aria-sort");
+    cell.setAttribute("aria-sort", up ? "ascending" : "descending");
+  });
+});
+"""
+
+
+def sortable(table, caption: str) -> None:
+    """Display a DataFrame as a table that a click on a column's name sorts, without a network.
+
+    Numbers are sorted by value, also where a unit or an interval follows them. The index becomes
+    the first column.
+    """
+    from IPython.display import HTML, display
+
+    table = table.reset_index()
+    names = "".join(
+        f'<th scope="col"><button type="button">{html.escape(str(name))}</button></th>'
+        for name in table.columns
+    )
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in row) + "</tr>"
+        for row in table.itertuples(index=False)
+    )
+    display(
+        HTML(
+            f'<table class="table sortable"><caption>{html.escape(caption)}</caption>'
+            f"<thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table><script>{_SORT}</script>"
+        )
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["Trend", "trend", "trends"]
+from toscore.experiment import ATLAS, CELL, MissingResult, load_or_run
+
+__all__ = ["Trend", "at_rest", "stored", "trend", "trends", "verdict"]
 
 FLOOR = 1e-6  # TO-scores below this count as this: rounding in float32 is not far
 DRAWS = 1999
@@ -46,7 +49,7 @@ class Trend:
     networks: int
 
 
-def trend(results, factor: str = "width", seed: int = 0) -> Trend:
+def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     """How the TO-score (mean segment) depends on one factor, all others equal.
 
     Parameters
@@ -56,6 +59,8 @@ def trend(results, factor: str = "width", seed: int = 0) -> Trend:
     factor : "width" or "depth"
     seed : int
         Of the resamples and permutations.
+    only : callable Result -> set of (width, depth, seed), optional
+        Which networks to count, such as :func:`at_rest`; all by default.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def trend(results, factor: str = "width", seed: int = 0) -> Trend:
         raise ValueError(f"factor must be 'width' or 'depth', got {factor!r}")
     results = results if isinstance(results, list | tuple) else [results]
     draw = np.random.default_rng(seed)
-    groups = [_groups(result, factor, draw) for result in results]
+    groups = [_groups(result, factor, draw, only) for result in results]
     flat = [group for some in groups for group in some]
     if not any(np.ptp(x) for x, _ in flat):
         raise ValueError(f"no two of these networks differ in {factor} alone")
@@ -107,13 +112,26 @@ def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _groups(result, factor: str, draw) -> list[tuple[np.ndarray, np.ndarray]]:
+def at_rest(result) -> set:
+    """Networks (width, depth, seed) all of whose deaths are heights of paths at rest."""
+    rested = dict(list(result.passes.groupby(CELL).rested))
+    networks = set()
+    for cell, rows in result.segments.groupby(CELL):
+        which = rows.saddle[rows.saddle >= 0]
+        if not len(which) or rested[cell].to_numpy()[which].all():
+            networks.add(cell)
+    return networks
+
+
+def _groups(result, factor: str, draw, only) -> list[tuple[np.ndarray, np.ndarray]]:
     """Levels (k,) and log TO-scores (k, 1 + DRAWS) of networks that differ in the factor alone.
 
     The first column holds the scores, each other one those of barcodes with resampled segments.
     """
-    rows = []
+    rows, wanted = [], None if only is None else only(result)
     for (width, depth, seed), code in result.barcodes().items():
+        if wanted is not None and (width, depth, seed) not in wanted:
+            continue
         lengths = code.lengths[np.isfinite(code.lengths)]
         scores = np.zeros(1 + DRAWS)  # a single minimum obstructs nothing
         if len(lengths):
@@ -137,3 +155,27 @@ def _signs(x, y) -> np.ndarray:
     """1 for each pair of a group that rises, -1 for one that falls."""
     i, j = np.triu_indices(len(x), 1)
     return np.sign((x[j] - x[i]) * (y[j] - y[i]))[x[i] != x[j]]
+
+
+def stored(family: str = "", *, profile=None, results=None) -> dict:
+    """Stored results of the atlas's cells, by name; what has not been computed is left out.
+
+    Parameters
+    ----------
+    family : str
+        What the names begin with: "fc", "cnn" or "resnet"; all by default.
+    profile, results : optional
+        As for :func:`toscore.load_or_run`.
+    """
+    found = {}
+    for name in (n for n in ATLAS if n.startswith(family)):
+        with suppress(MissingResult):
+            found[name] = load_or_run(name, profile, results=results)
+    return found
+
+
+def verdict(trend: Trend) -> str:
+    """What a trend says of the claim that barcodes shrink: agrees, contradicts or can't tell."""
+    if trend.high < 1:
+        return "agrees"
+    return "contradicts" if trend.low > 1 else "can't tell"
