@@ -190,6 +190,24 @@ def test_mini_batches_are_the_starts_own(network):
     assert (a.loss < network.loss(network.sample(2, 1)).numpy()).all()
 
 
+def test_a_constant_rate_stays_what_it_is(network):
+    # Adam's first step is lr long in every coordinate, whatever the gradient; the last one of an
+    # annealed run is almost nothing
+    def last_step(schedule):
+        a, b = (
+            found(network, 1, steps=k, lr=0.01, schedule=schedule, max_evaluations=0).theta
+            for k in (1, 2)
+        )
+        return float((a - network.sample(1)).abs().max()), float((b - a).abs().max())
+
+    first, second = last_step("constant")
+    assert first == pytest.approx(0.01, rel=1e-3) and second > 0.005
+    first, second = last_step("annealed")
+    assert first == pytest.approx(0.01, rel=1e-3) and second < 0.0051
+    with pytest.raises(ValueError, match="schedule must be 'annealed' or 'constant', got 'cyclic'"):
+        found(network, 1, schedule="cyclic")
+
+
 def test_regression_has_no_error_rate():
     x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
     landscape = Landscape(

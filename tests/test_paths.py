@@ -469,3 +469,17 @@ def test_a_path_that_is_looked_at_more_often_costs_the_others_nothing():
         rows = (beside.history.i == i) & (beside.history.j == j)
         assert beside.history.evaluations[rows].tolist() == alone.evaluations.tolist()
         assert alone.evaluations.max() <= 600
+
+
+def test_settled_paths_rest_earlier_and_hardly_higher():
+    surface = surfaces.mueller_brown()
+    budget = {"budget": 30_000, "certified": False, "progress": False}
+    whole = connect(surface, surface.minima, **budget)
+    early = connect(surface, surface.minima, settled=0.05, **budget)
+    never = connect(surface, surface.minima, **budget | {"budget": 300})
+    assert early.evaluations < whole.evaluations
+    assert early.rested.all() and not never.rested.any()
+    assert (early.excess <= 1.1 * whole.excess).all()
+    assert list(early.to_frame().rested) == [True] * len(early)
+    with pytest.raises(ValueError, match="settled must be at least 0, got -1"):
+        connect(surface, surface.minima, settled=-1)

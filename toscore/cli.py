@@ -52,6 +52,27 @@ def run(
 
 
 @app.command()
+def rerun(
+    name: Annotated[str, typer.Argument(help="see `toscore list`")],
+    profile: Annotated[str, typer.Option(help="smoke, laptop or gpu", envvar="TOSCORE_PROFILE")] = (
+        "laptop"
+    ),
+    network: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="width, depth and seed; the smallest one")
+    ] = None,
+    data: Root = None,
+) -> None:
+    """Compute one network of a stored result again, and compare it with what is stored."""
+    from toscore.experiment import load_or_run
+    from toscore.reproduce import rerun
+
+    table = rerun(load_or_run(name, profile), network, data)
+    print(table.to_string())
+    if not table.attrs["same_machine"]:
+        print("Another processor than the one that made the result: compare the means.")
+
+
+@app.command()
 def barcode(
     losses: Annotated[Path, typer.Argument(help="CSV with a column 'loss', one row a minimum")],
     passes: Annotated[

@@ -24,32 +24,17 @@ import json
 import os
 import platform
 from contextlib import contextmanager
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    StrictBool,
-    field_validator,
-    with_config,
-)
-from pydantic.dataclasses import dataclass
 from torch.nn.functional import avg_pool2d
-from typing_extensions import TypedDict
 
 from toscore import models
 from toscore.barcode import Barcode, barcode_of_minima
@@ -57,182 +42,21 @@ from toscore.data import load_data, whole_file
 from toscore.landscape import Landscape
 from toscore.minima import find_minima, progress_bar
 from toscore.paths import connect
+from toscore.settings import ATLAS, EXPERIMENTS, KINDS, Settings
 
-__all__ = ["EXPERIMENTS", "MissingResult", "Result", "Settings", "load_or_run", "run"]
+__all__ = [
+    "ATLAS",
+    "EXPERIMENTS",
+    "KINDS",
+    "MissingResult",
+    "Result",
+    "Settings",
+    "load_or_run",
+    "run",
+    "states",
+]
 
 CELL = ["width", "depth", "seed"]  # what tells one barcode of an experiment from another
-
-
-def _each_once(values):
-    if len(set(values)) < len(values):
-        raise ValueError(f"every value may be given once, got {values}")
-    return values
-
-
-_Some = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_each_once)]
-_Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_each_once)]
-
-
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-@with_config(_STRICT)
-class Training(TypedDict, total=False):
-    """Further settings of :func:`toscore.find_minima`."""
-
-    steps: NonNegativeInt
-    lr: PositiveFloat
-    schedule: Literal["annealed", "constant"]
-    batch_size: PositiveInt
-    max_evaluations: NonNegativeInt
-    grad_tol: PositiveFloat
-    same: NonNegativeFloat
-
-
-@with_config(_STRICT)
-class Relaxing(TypedDict, total=False):
-    """Further settings of :func:`toscore.connect`."""
-
-    budget: PositiveInt
-    tol: NonNegativeFloat
-    settled: NonNegativeFloat
-    restarts: PositiveInt
-    certified: StrictBool
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Settings:
-    """All that decides the numbers of an experiment, and nothing else.
-
-    Validated by pydantic: a bad value raises a ``ValidationError``, a ValueError, that names the
-    field. ``None`` images means all there are; ``stride`` is that of the first convolution,
-    ``None`` the family's own. Images are averaged over squares of ``pooling`` by ``pooling``
-    pixels, for networks that would need a weight for each. Each of the ``kinds`` overrides settings
-    of ``minima``: ``n_minima`` are trained of each, from the same starts, and share one barcode.
-    """
-
-    dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
-    n_train: PositiveInt | None
-    n_test: PositiveInt | None
-    family: Literal["mlp", "cnn", "resnet"]
-    widths: _Some
-    depths: _Some
-    seeds: _Seeds
-    n_minima: PositiveInt
-    activation: Literal["relu", "gelu", "softplus", "tanh"] = "gelu"
-    stride: PositiveInt | None = None
-    pooling: PositiveInt = 1
-    weight_decay: NonNegativeFloat = 1e-3
-    minima: Training = field(default_factory=dict)
-    kinds: dict[str, Training] = field(default_factory=dict)
-    paths: Relaxing = field(default_factory=dict)
-    device: Literal["cpu", "cuda"] = "cpu"
-
-    @field_validator("stride")
-    @classmethod
-    def _convolves(cls, stride, info):
-        if stride and info.data.get("family") == "mlp":
-            raise ValueError("a fully connected network has no stride: leave it out")
-        return stride
-
-    def digest(self) -> str:
-        text = json.dumps(asdict(self), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-FAMILIES = {"fc": "mlp", "cnn": "cnn", "resnet": "resnet"}
-DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
-
-
-def _profiles(dataset: str, family: str) -> dict[str, Settings]:
-    """The three profiles of one cell of the atlas."""
-    convolutional = family != "mlp"
-    laptop = Settings(
-        dataset=dataset,
-        n_train=100 if convolutional else 200,
-        n_test=2000,
-        family=family,
-        widths=(2, 4, 8),
-        depths=(1, 2),
-        seeds=(0, 1),
-        n_minima=5,
-        stride=4 if convolutional else None,
-        pooling=1 if convolutional or "mnist" in dataset else 2,  # about as many pixels in each
-        minima={"max_evaluations": 1500 if convolutional else 2500},
-        paths={"certified": False, "budget": 12_000, "settled": 0.2, "tol": 0.3},
-    )
-    smoke = replace(
-        laptop,
-        dataset="digits",
-        n_train=200,
-        n_test=100,
-        widths=(2, 4),
-        depths=(1,),
-        n_minima=3,
-        stride=None,
-        pooling=1,
-        minima={"steps": 50, "max_evaluations": 200},
-        paths={"budget": 400, "certified": False},
-    )
-    gpu = replace(
-        laptop,
-        n_train=10_000 if convolutional else None,
-        n_test=None,
-        widths=(4, 8, 16, 32) if convolutional else (4, 8, 16, 32, 64, 128),
-        depths=(1, 2, 3),
-        seeds=(0, 1, 2),
-        n_minima=8,
-        stride=None,
-        pooling=1,
-        minima={},
-        device="cuda",
-    )
-    return {"smoke": smoke, "laptop": laptop, "gpu": gpu}
-
-
-# The same steps from the same starts: small ones of one size, or large ones that shrink to nothing.
-# Mini-batches make them differ, as full gradients would lead both into the next best minimum.
-KINDS = {
-    "constant": {"schedule": "constant", "lr": 0.001},
-    "annealed": {"schedule": "annealed", "lr": 0.05},
-}
-
-
-def _kinds(dataset: str, family: str) -> dict[str, Settings]:
-    """The three profiles of an experiment with two kinds of minima of one network."""
-
-    def changed(settings, batch_size, n_minima, widths):
-        return replace(
-            settings,
-            widths=widths,
-            depths=(2,),
-            seeds=(0,),
-            n_minima=n_minima,
-            minima=settings.minima | {"batch_size": batch_size},
-            kinds=KINDS,
-        )
-
-    cell = _profiles(dataset, family)
-    laptop = changed(cell["laptop"], 20, 8, (8,))
-    laptop = replace(laptop, minima=laptop.minima | {"steps": 1500})
-    gpu = changed(cell["gpu"], 100, 16, (32,))
-    gpu = replace(gpu, minima=gpu.minima | {"steps": 10_000})
-    return {"smoke": changed(cell["smoke"], 20, 3, (2,)), "laptop": laptop, "gpu": gpu}
-
-
-EXPERIMENTS: dict[str, dict[str, Settings]] = {
-    f"{short}-{dataset}": _profiles(dataset, family)
-    for short, family in FAMILIES.items()
-    for dataset in DATASETS
-}
-ATLAS = tuple(EXPERIMENTS)  # its fifteen cells; what follows is for the second observation
-EXPERIMENTS |= {
-    f"kinds-{short}-{dataset}": _kinds(dataset, FAMILIES[short])
-    for short, dataset in (
-        *(("cnn", "fashion_mnist"), ("resnet", "cifar10")),
-        *(("cnn", "svhn"), ("resnet", "mnist")),
-    )
-}
 
 
 class MissingResult(FileNotFoundError):

@@ -353,8 +353,7 @@ def scores_by_width(result, ax=None, seed: int = 0):
                 at = [width * beside] * 2
                 ax.plot(at, ends, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
         rows = scores[scores.depth == depth]
-        layers = f"{depth} hidden layer{'s' if depth > 1 else ''}"
-        ax.plot(rows.width * beside, rows.score, "os^D"[k % 4], color=shade, label=layers)
+        ax.plot(rows.width * beside, rows.score, "os^D"[k % 4], color=shade, label=f"depth {depth}")
     ax.set(xscale="log", yscale="log", xlabel="width", ylabel="TO-score (mean segment)")
     ax.set_xticks(widths, [str(w) for w in widths])
     ax.set_xticks([], minor=True)

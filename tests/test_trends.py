@@ -1,0 +1,143 @@
+"""Trends of TO-scores with answers worked out by hand, and networks that are made again."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toscore import barcode_of_minima, experiment, plots, run
+from toscore.experiment import CELL
+from toscore.reproduce import rerun
+from toscore.trends import FLOOR, Trend, at_rest, stored, trend, trends, verdict
+
+
+def result(score, widths=(2, 4, 8), depths=(1, 2), seeds=(0, 1), rested=None):
+    """Networks with two minima each, whose segment has the length score(width, depth, seed)."""
+    codes, passes, segments = {}, [], []
+    for cell in ((w, d, s) for w in widths for d in depths for s in seeds):
+        code = barcode_of_minima([0.0, 1.0], [(0, 1)], [1.0 + score(*cell)])
+        codes[cell] = code
+        keys = dict(zip(CELL, cell, strict=True))
+        ok = rested is None or rested(*cell)
+        passes.append(keys | {"i": 0, "j": 1, "rested": ok})
+        segments.append(pd.DataFrame(keys | dict(code.to_frame().items())))
+    return SimpleNamespace(
+        barcodes=lambda: codes, passes=pd.DataFrame(passes), segments=pd.concat(segments)
+    )
+
+
+def test_a_power_law_is_found():
+    found = trend(result(lambda w, d, s: (1 + s) * 3.0**d * w**-2.0))
+    assert found.ratio == pytest.approx(0.25) and found.tau == -1 and found.networks == 12
+    assert found.low == found.high == pytest.approx(0.25)  # one segment each: nothing to resample
+    # four groups of three widths in 3! orders each; two of 6^4 are as extreme
+    assert found.p == pytest.approx(2 / 6**4, abs=0.004)
+    deeper = trend(result(lambda w, d, s: (1 + s) * 3.0**d * w**-2.0), "depth")
+    assert deeper.ratio == pytest.approx(3) and deeper.tau == 1
+    assert deeper.p == pytest.approx(2 / 2**6, abs=0.015)
+
+
+def test_no_trend_is_no_trend():
+    flat = trend(result(lambda w, d, s: 0.5))
+    assert flat.ratio == 1 and flat.tau == 0 and flat.p == 1
+    assert verdict(flat) == "can't tell"
+
+
+def test_groups_have_their_own_level():
+    # within each group the score falls, between them it rises: only the former counts
+    found = trend(result(lambda w, d, s: 1000.0**d / w), "width")
+    assert found.ratio == pytest.approx(0.5)
+
+
+def test_several_results_are_resampled():
+    falling, rising = (result(lambda w, d, s, k=k: float(w) ** k) for k in (-1, 1))
+    both = trend([falling, rising])
+    assert both.ratio == pytest.approx(1) and both.tau == 0 and both.networks == 24
+    assert both.low == pytest.approx(0.5) and both.high == pytest.approx(2)
+    table = trends({"a": falling, "b": rising})
+    assert list(table.index) == ["a", "b", "all"]
+    assert [verdict(row) for row in table.itertuples()] == ["agrees", "contradicts", "can't tell"]
+    assert list(trends({"a": falling}).index) == ["a"]
+
+
+def test_scores_of_zero_count_as_the_floor():
+    found = trend(result(lambda w, d, s: 0.0 if w == 4 else FLOOR * 4, widths=(2, 4)))
+    assert found.ratio == pytest.approx(0.25)
+
+
+def test_only_networks_at_rest():
+    def score(w, d, s):
+        return 1.0 / w if s else 1.0 * w
+
+    mixed = result(score, rested=lambda w, d, s: s == 1)
+    assert at_rest(mixed) == {(w, d, 1) for w in (2, 4, 8) for d in (1, 2)}
+    assert trend(mixed, only=at_rest).ratio == pytest.approx(0.5)
+    assert trend(mixed, only=at_rest).networks == 6
+    with pytest.raises(ValueError, match="differ in width alone"):
+        trend(result(score, rested=lambda w, d, s: False), only=at_rest)
+
+
+def test_bad_factors():
+    with pytest.raises(ValueError, match="'width' or 'depth', got 'length'"):
+        trend(result(lambda w, d, s: 1.0), "length")
+    with pytest.raises(ValueError, match="differ in depth alone"):
+        trend(result(lambda w, d, s: 1.0, depths=(1,)), "depth")
+
+
+def test_verdicts():
+    fields = {"factor": "width", "ratio": 1.0, "tau": 0.0, "p": 0.5, "networks": 2}
+    assert verdict(Trend(low=0.5, high=0.9, **fields)) == "agrees"
+    assert verdict(Trend(low=1.1, high=2.0, **fields)) == "contradicts"
+    assert verdict(Trend(low=0.5, high=1.0, **fields)) == "can't tell"
+
+
+def test_the_figure_shows_every_row():
+    table = trends({k: result(lambda w, d, s: 1.0 / w) for k in ("a", "b")})
+    ax = plots.trends(table)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "all"]
+    points = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 1]
+    assert np.allclose(points, 0.5)
+
+
+# -- from the store --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    tiny = replace(
+        experiment.EXPERIMENTS["cnn-svhn"]["smoke"],
+        n_train=50,
+        n_test=20,
+        widths=(1, 2),
+        minima={"steps": 2, "max_evaluations": 4},
+        paths={"budget": 60, "certified": False},
+    )
+    monkeypatch.setitem(experiment.EXPERIMENTS["cnn-svhn"], "smoke", tiny)
+    found = run("cnn-svhn", "smoke", results=tmp_path, workers=1, progress=False)
+    return found, tmp_path
+
+
+def test_what_is_stored_is_found_by_family(made):
+    _, folder = made
+    # the smoke profile would make what is missing: only the one that is there is asked for
+    assert list(stored("cnn-svhn", profile="smoke", results=folder)) == ["cnn-svhn"]
+    assert stored("resnet", profile="laptop", results=folder) == {}
+
+
+def test_a_network_made_again_is_the_same(made):
+    found, _ = made
+    for network in (None, (2, 1, 1)):
+        table = rerun(found, network)
+        assert (table.difference <= 1e-6).all() and table.attrs["same_machine"]
+        cell = network or (1, 1, 0)
+        assert table.stored["TO-score"] == found.barcodes()[cell].to_score()
+    with pytest.raises(ValueError, match=r"no network \(3, 1, 0\): choose one of"):
+        rerun(found, (3, 1, 0))
+
+
+def test_a_changed_number_would_be_noticed(made):
+    found, _ = made
+    minima = found.minima.assign(loss=found.minima.loss * 1.01)
+    assert rerun(replace(found, minima=minima)).difference["losses"] > 1e-3
