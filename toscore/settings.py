@@ -112,6 +112,7 @@ DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
 def _profiles(dataset: str, family: str) -> dict[str, Settings]:
     """The three profiles of one cell of the atlas."""
     convolutional = family != "mlp"
+    relaxing = {"certified": False, "budget": 12_000, "settled": 0.2, "tol": 0.3}
     laptop = Settings(
         dataset=dataset,
         n_train=100 if convolutional else 200,
@@ -123,8 +124,8 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         n_minima=5,
         stride=4 if convolutional else None,
         pooling=1 if convolutional or "mnist" in dataset else 2,  # about as many pixels in each
-        minima={"max_evaluations": 1500 if convolutional else 2500},
-        paths={"certified": False, "budget": 12_000, "settled": 0.2, "tol": 0.3},
+        minima={"max_evaluations": 1200 if convolutional else 2500},
+        paths=relaxing | ({"budget": 10_000, "tol": 0.5} if convolutional else {}),
     )
     smoke = replace(
         laptop,
@@ -150,6 +151,7 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         stride=None,
         pooling=1,
         minima={},
+        paths=relaxing | {"budget": 30_000, "settled": 0.05},
         device="cuda",
     )
     return {"smoke": smoke, "laptop": laptop, "gpu": gpu}
