@@ -49,7 +49,7 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     connected = _pass_unit(settings, data_root, network, trained["theta"])
 
     def of_network(table):
-        return table[(table[CELL] == network).all(axis=1)]
+        return table[(table[CELL] == list(network)).all(axis=1)]
 
     minima, passes = of_network(result.minima), of_network(result.passes)
     pairs = np.column_stack([connected["i"], connected["j"]])
