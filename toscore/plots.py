@@ -376,8 +376,8 @@ def trends(table, ax=None, *, color=None):
     ax.axvline(1.0, color="0.5", ls="--", lw=1)
     places = [y + 0.5 * (name == "all") for y, name in enumerate(table.index)]
     ax.set_yticks(places, [str(name) for name in table.index])
-    per = {"width": "when the width doubles", "depth": "with one layer more"}[table.factor.iloc[0]]
-    ax.set(xscale="log", xlabel=f"TO-score is multiplied by … {per}")
+    per = {"width": "per doubled width", "depth": "per added layer"}[table.factor.iloc[0]]
+    ax.set(xscale="log", xlabel=f"TO-score × … {per}")
     ax.invert_yaxis()
     return ax
 

@@ -86,8 +86,10 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     some = draw.integers(len(groups), size=(DRAWS, len(groups)))
     if len(groups) == 1:
         some[:] = 0
-    drawn = above[some, np.arange(1, DRAWS + 1)[:, None]].sum(axis=1) / below[some].sum(axis=1)
-    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+    numerator = above[some, np.arange(1, DRAWS + 1)[:, None]].sum(axis=1)
+    denominator = below[some].sum(axis=1)
+    used = denominator > 0  # where few networks count, a resample may hold none that differ
+    low, high = np.quantile(numerator[used] / denominator[used], [0.025, 0.975])
     permuted = np.zeros(DRAWS)
     for x, y in flat:
         permuted += draw.permuted(np.tile(y[:, 0], (DRAWS, 1)), axis=1) @ _centred(x)
