@@ -30,6 +30,7 @@ pytestmark = [
         not PAGES, reason="NO BUILT BOOK: run `make book`; its pages are NOT tested"
     ),
 ]
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?(?![-\d.a-z])")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -129,4 +130,31 @@ def test_sliders_move(browser):
             page.mouse.up()
             page.wait_for_timeout(500)
             assert figure.evaluate(drawn) != before, f"{name}: slider of figure {k} does nothing"
+        page.close()
+
+
+def test_tables_can_be_sorted(browser):
+    """A click on a column's name sorts its rows, a second one the other way round."""
+    pages = [p for p in PAGES if 'class="table sortable"' in (HTML / p).read_text()]
+    assert pages, "no page has a sortable table"
+    for name in pages:
+        page = browser.new_page()
+        page.goto((HTML / name).as_uri(), wait_until="networkidle")
+        tables = page.locator("main table.sortable")
+        for k in range(tables.count()):
+            headers = tables.nth(k).locator("th")
+            for j in range(headers.count()):
+                orders = []
+                for direction in ("ascending", "descending"):
+                    headers.nth(j).locator("button").click()
+                    assert headers.nth(j).get_attribute("aria-sort") == direction
+                    cells = tables.nth(k).locator(f"tbody tr td:nth-child({j + 1})")
+                    orders.append(cells.all_inner_texts())
+                numbers = [NUMBER.match(text) for text in orders[0]]
+                if all(numbers):
+                    values = [float(found[0]) for found in numbers]
+                    assert values == sorted(values), f"{name}: column {j} of table {k}"
+                assert sorted(orders[0]) == sorted(orders[1])
+                different = len(set(orders[0])) > 1
+                assert not different or orders[0] != orders[1], f"{name}: column {j} stays"
         page.close()

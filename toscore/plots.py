@@ -734,7 +734,9 @@ document.currentScript.previousElementSibling.querySelectorAll("th button").forE
     const cell = button.parentElement, body = cell.closest("table").tBodies[0];
     const up = cell.getAttribute("aria-sort") !== "ascending";
     const key = (row) => {
-      const text = row.cells[cell.cellIndex].textContent, number = parseFloat(text);
+      const text = row.cells[cell.cellIndex].textContent;
+      const found = text.match(/^-?[0-9.]+(e[-+]?[0-9]+)?(?![-0-9.a-z])/);
+      const number = found ? Number(found[0]) : NaN;
       return Number.isNaN(number) ? text : number;
     };
     const order = (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (up ? 1 : -1);
