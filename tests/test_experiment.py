@@ -287,7 +287,9 @@ print(killed)
 
 def test_twenty_kills_at_random_moments(tiny, tmp_path, monkeypatch):
     # a dozen parts, the longest of which may be lost again and again
-    longer = replace(tiny, widths=(1, 2, 3), seeds=(0, 1), minima={"steps": 60})
+    longer = replace(
+        tiny, widths=(1, 2, 3), seeds=(0, 1), minima={"steps": 60, "max_evaluations": 30}
+    )
     monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", longer)
     whole = go(tmp_path / "whole")
     killed, rounds = 0, 0
@@ -564,7 +566,8 @@ def test_stored_files_are_small_and_name_no_machine():
     files = [p for p in (PROJECT / "results").rglob("*") if p.is_file() and "parts" not in p.parts]
     assert sum(p.stat().st_size for p in files) < 20e6
     for path in files:
-        if path.suffix in (".json", ".csv"):
+        made_by_run = path.parent.parent.name in experiment.EXPERIMENTS
+        if made_by_run and path.suffix in (".json", ".csv"):
             assert_tells_nothing_of_the_machine(path.read_text())
 
 
