@@ -1,4 +1,4 @@
-"""The command line: ``toscore list``, ``run``, ``data check``, ``data export``, ``barcode``."""
+"""The command ``toscore``: list, run, rerun, barcode, data check and data export."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets.")
 app.add_typer(data_app, name="data")
 
+Name = Annotated[str, typer.Argument(help="see `toscore list`")]
+Profile = Annotated[str, typer.Option(help="smoke, laptop or gpu", envvar="TOSCORE_PROFILE")]
 Root = Annotated[Path | None, typer.Option(help="folder of the data sets [default: $TOSCORE_DATA]")]
 
 
@@ -29,10 +31,8 @@ def list_experiments() -> None:
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="see `toscore list`")],
-    profile: Annotated[str, typer.Option(help="smoke, laptop or gpu", envvar="TOSCORE_PROFILE")] = (
-        "laptop"
-    ),
+    name: Name,
+    profile: Profile = "laptop",
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="start over, or go on where a run stopped")
     ] = False,
@@ -53,10 +53,8 @@ def run(
 
 @app.command()
 def rerun(
-    name: Annotated[str, typer.Argument(help="see `toscore list`")],
-    profile: Annotated[str, typer.Option(help="smoke, laptop or gpu", envvar="TOSCORE_PROFILE")] = (
-        "laptop"
-    ),
+    name: Name,
+    profile: Profile = "laptop",
     network: Annotated[
         tuple[int, int, int] | None, typer.Option(help="width, depth and seed; the smallest one")
     ] = None,

@@ -84,10 +84,10 @@ def find_minima(
 ) -> Minima:
     """Minima reached from n starting points.
 
-    First Adam trains all n side by side; then L-BFGS, in float64, takes each down to a gradient
-    norm of ``grad_tol``, or as far as ``max_evaluations`` allow. Models of up to 1500 parameters
-    are polished by Newton's method with what is left of them, which also leaves the saddles that a
-    small gradient may hide.
+    First Adam trains all n side by side; then L-BFGS takes each down to a gradient norm of
+    ``grad_tol``, or as far as ``max_evaluations`` allow, the second half of them in float64. Models
+    of up to 1500 parameters are polished by Newton's method with what is left of them, which also
+    leaves the saddles that a small gradient may hide.
 
     Parameters
     ----------

@@ -36,8 +36,6 @@ def _each_once(values):
 
 _Some = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_each_once)]
 _Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_each_once)]
-
-
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
@@ -168,23 +166,23 @@ KINDS = {
 def _kinds(dataset: str, family: str) -> dict[str, Settings]:
     """The three profiles of an experiment with two kinds of minima of one network."""
 
-    def changed(settings, batch_size, n_minima, widths):
+    def changed(settings, width, n_minima, **training):
         return replace(
             settings,
-            widths=widths,
+            widths=(width,),
             depths=(2,),
             seeds=(0,),
             n_minima=n_minima,
-            minima=settings.minima | {"batch_size": batch_size},
+            minima=settings.minima | training,
             kinds=KINDS,
         )
 
     cell = _profiles(dataset, family)
-    laptop = changed(cell["laptop"], 20, 8, (8,))
-    laptop = replace(laptop, minima=laptop.minima | {"steps": 1500})
-    gpu = changed(cell["gpu"], 100, 16, (32,))
-    gpu = replace(gpu, minima=gpu.minima | {"steps": 10_000})
-    return {"smoke": changed(cell["smoke"], 20, 3, (2,)), "laptop": laptop, "gpu": gpu}
+    return {
+        "smoke": changed(cell["smoke"], 2, 3, batch_size=20),
+        "laptop": changed(cell["laptop"], 8, 8, batch_size=20, steps=1500),
+        "gpu": changed(cell["gpu"], 32, 16, batch_size=100, steps=10_000),
+    }
 
 
 EXPERIMENTS: dict[str, dict[str, Settings]] = {
