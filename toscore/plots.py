@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.colors import to_rgba_array
+from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import ndimage
 
 from toscore.barcode import Barcode, bootstrap_interval
@@ -378,6 +379,9 @@ def trends(table, ax=None, *, color=None):
     ax.set_yticks(places, [str(name) for name in table.index])
     per = {"width": "per doubled width", "depth": "per added layer"}[table.factor.iloc[0]]
     ax.set(xscale="log", xlabel=f"TO-score × … {per}")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(NullFormatter())  # else crowded where the range is short
     ax.invert_yaxis()
     return ax
 
