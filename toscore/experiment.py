@@ -23,6 +23,7 @@ import io
 import json
 import os
 import platform
+import threading
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -319,9 +320,16 @@ def _on_cluster(jobs, settings, address: str):
             future.release()  # so that the cluster keeps no copy
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def _unit(kind, settings, data_root, cell, theta):
-    """(cell, arrays) of one unit."""
-    return cell, _UNITS[kind](settings, data_root, cell, theta)
+    """(cell, arrays) of one unit.
+
+    A Dask worker may have several threads: they would share torch's random numbers.
+    """
+    with _ONE_AT_A_TIME:
+        return cell, _UNITS[kind](settings, data_root, cell, theta)
 
 
 def _part(folder: Path, kind: str, cell) -> Path:
@@ -561,7 +569,8 @@ def _is_old(manifest: dict, code: str) -> bool:
 def _hardware(device: str) -> str:
     """The processor's name and core count, or the GPU's name."""
     if device == "cuda":
-        return torch.cuda.get_device_name()
+        here = torch.cuda.is_available()  # else a cluster's workers have it
+        return torch.cuda.get_device_name() if here else "a cluster's GPUs"
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

@@ -122,7 +122,7 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         n_minima=5,
         stride=4 if convolutional else None,
         pooling=1 if convolutional or "mnist" in dataset else 2,  # about as many pixels in each
-        minima={"max_evaluations": 1200 if convolutional else 2500},
+        minima={"max_evaluations": {"mlp": 2500, "cnn": 1200, "resnet": 3000}[family]},
         paths=relaxing | ({"budget": 10_000, "tol": 0.5} if convolutional else {}),
     )
     smoke = replace(
