@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 import torch
 
 import toscore as ts
-from toscore import MissingResult, experiment, load_or_run, run
+from toscore import MissingResult, cli, experiment, load_or_run, run
 from toscore.reproduce import rerun
 
 NAME = "fc-mnist"
@@ -669,6 +670,39 @@ def test_fifteen_cells_with_three_profiles():
         for settings in (profiles["laptop"], profiles["gpu"]):
             assert len(settings.widths) >= 3 and len(settings.depths) >= 2
             assert len(settings.seeds) >= 2 and settings.n_minima >= 5
+
+
+def test_costs_of_missing_results_come_from_their_like():
+    table = pd.DataFrame(
+        [
+            ("fc-mnist", "laptop", 600.0),
+            ("fc-svhn", "laptop", 1200.0),
+            ("fc-cifar10", "laptop", None),
+            ("cnn-mnist", "laptop", None),
+            ("kinds-fc-mnist", "laptop", 60.0),
+            ("fc-cifar10", "gpu", None),
+            ("fc-cifar10", "smoke", None),
+        ],
+        columns=["name", "profile", "seconds"],
+    )
+    expected = ["10.0 min", "20.0 min", "about 15 min", "not measured", "1.0 min", "not measured"]
+    assert cli.costs(table) == [*expected, "under a minute"]
+
+
+def test_threads_of_one_process_compute_one_unit_at_a_time(monkeypatch):
+    """Two would draw their starting points from the same random numbers of torch."""
+    busy, seen = [], []
+
+    def unit(*_):
+        busy.append(1)
+        time.sleep(0.02)
+        seen.append(len(busy))
+        busy.pop()
+
+    monkeypatch.setitem(experiment._UNITS, "minima", unit)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda cell: experiment._unit("minima", None, None, cell, None), range(4)))
+    assert seen == [1, 1, 1, 1]
 
 
 def test_two_kinds_share_a_barcode(tiny, tmp_path, monkeypatch):

@@ -21,12 +21,14 @@ Root = Annotated[Path | None, typer.Option(help="folder of the data sets [defaul
 
 @app.command("list")
 def list_experiments() -> None:
-    """Every experiment and profile, whether its result is stored, and what it cost."""
+    """Every experiment and profile, whether its result is stored, and its cost on one core.
+
+    "about": what others of the same family and profile took.
+    """
     from toscore.experiment import states
 
     table = states()
-    table["cost"] = [f"{s / 60:.1f} min" if s == s and s is not None else "" for s in table.seconds]
-    print(table.drop(columns="seconds").to_string(index=False))
+    print(table.drop(columns="seconds").assign(cost=costs(table)).to_string(index=False))
 
 
 @app.command()
@@ -124,6 +126,19 @@ def data_export(
     from toscore.data import export_data
 
     print(export_data(name, out, root=root, download=download))
+
+
+def costs(table: pd.DataFrame) -> list[str]:
+    """What each result took; of one that is missing, what its like took."""
+    seconds = pd.to_numeric(table.seconds)
+    family = table.name.str.rpartition("-")[0]  # the name without its data set
+    alike = seconds.groupby([family, table.profile]).transform("median")
+    texts = []
+    for profile, took, guess in zip(table.profile, seconds, alike, strict=True):
+        unknown = "under a minute" if profile == "smoke" else "not measured"
+        likely = unknown if np.isnan(guess) else f"about {guess / 60:.0f} min"
+        texts.append(likely if np.isnan(took) else f"{took / 60:.1f} min")
+    return texts
 
 
 def _column(path: Path, columns: list[str]) -> pd.DataFrame:

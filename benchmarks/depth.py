@@ -1,0 +1,92 @@
+"""Why one layer more lengthens the segments of the narrowest fully connected networks.
+
+    python benchmarks/depth.py
+
+Chapter 9 shows the table, ``results/depth/table.csv``. It grows row by row, so that a run that was
+stopped goes on where it was. About an hour on one core. Each question changes one thing:
+
+shape   hidden layers of 2 or 8 units, one or two of them: which layer has to be narrow?
+decay   a tenth, and ten times, of the weight decay
+work    four times the evaluations for minima and for paths
+"""
+
+from __future__ import annotations
+
+import platform
+from itertools import pairwise, product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn.functional import avg_pool2d
+
+import toscore as ts
+from toscore.data import whole_file
+
+FILE = Path(__file__).parents[1] / "results" / "depth" / "table.csv"
+IMAGES, STARTS, EVALUATIONS, BUDGET, DECAY = 200, 5, 1500, 4000, 1e-3
+SHAPES = (2,), (2, 2), (2, 8), (8, 2), (8,), (8, 8)
+
+
+def cases():
+    """Question, data set, shape, weight decay, factor of work, seed; the main ones first."""
+    for data, seeds in (("digits", 4), ("mnist", 2)):
+        for seed, shape in product(range(seeds), SHAPES):
+            yield "shape", data, shape, DECAY, 1, seed
+    for seed, shape in product(range(4), SHAPES[:2]):
+        yield "decay", "digits", shape, DECAY / 10, 1, seed
+        yield "decay", "digits", shape, DECAY * 10, 1, seed
+        yield "work", "digits", shape, DECAY, 4, seed
+
+
+def network(shape: tuple[int, ...], inputs: int, classes: int) -> nn.Module:
+    sizes = [inputs, *shape]
+    layers = [x for a, b in pairwise(sizes) for x in (nn.Linear(a, b), nn.GELU())]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], classes))
+
+
+def measure(data, shape, decay, work, seed) -> dict:
+    """One barcode: its scores, births, deaths, and how far training and paths came."""
+    images = ts.load_data(data, n_train=IMAGES, n_test=100)
+    x = images.x_train if data == "digits" else avg_pool2d(images.x_train, 2)
+    model = network(shape, x[0].numel(), images.n_classes)
+    f = ts.Landscape(model, x, images.y_train, weight_decay=decay)
+    minima = ts.find_minima(f, STARTS, seed, max_evaluations=work * EVALUATIONS, progress=False)
+    relaxing = {"budget": work * BUDGET, "settled": 0.2, "tol": 0.3, "certified": False}
+    paths = ts.connect(f, minima, seed=seed, progress=False, **relaxing)
+    code = paths.barcode(minima.loss)
+    finite = np.isfinite(code.death)
+    return {
+        "dim": f.dim,
+        "minima": len(minima),
+        "score": code.to_score(),
+        "birth": code.birth[finite].mean(),
+        "death": code.death[finite].mean(),
+        "lowest": code.birth.min(),
+        "stationary": minima.stationary.mean(),
+        "rested": paths.rested.mean(),
+        "seconds": minima.seconds + paths.seconds,
+    }
+
+
+def main():
+    torch.set_num_threads(1)
+    rows = pd.read_csv(FILE, dtype={"shape": str}).to_dict("records") if FILE.exists() else []
+    keys = ["question", "data", "shape", "decay", "work", "seed"]
+    done = {tuple(row[k] for k in keys) for row in rows}
+    for question, data, shape, decay, work, seed in cases():
+        key = question, data, "-".join(map(str, shape)), decay, work, seed
+        if key in done:
+            continue
+        rows.append(dict(zip(keys, key, strict=True)) | measure(data, shape, decay, work, seed))
+        rows[-1] |= {"torch": torch.__version__, "machine": platform.machine()}
+        FILE.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(FILE) as out:
+            out.write(pd.DataFrame(rows).to_csv(index=False).encode())
+        print(rows[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
