@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from toscore import barcode_of_minima, experiment, plots, run
+from toscore import trends as trends_by
 from toscore.experiment import CELL
 from toscore.reproduce import rerun
 from toscore.trends import FLOOR, Trend, at_rest, stored, trend, trends, verdict
@@ -101,6 +102,23 @@ def test_the_figure_shows_every_row():
     assert np.allclose(points, 0.5)
 
 
+def test_depth_at_each_width_on_its_own():
+    one = result(lambda w, d, s: 5.0 if (w, d) == (2, 2) else 1.0)
+    table = trends_by.depth_by_width({"a": one, "b": one})
+    assert list(table.index) == ["width 2", "width 4", "width 8"]
+    assert np.allclose(table.ratio, [5, 1, 1]) and np.allclose(table.tau, [1, 0, 0])
+
+
+def test_claims_in_words():
+    some = {k: result(lambda w, d, s: 4.0**d / w) for k in ("a", "b")}
+    by = {factor: trends(some, factor) for factor in ("width", "depth")}
+    table = trends_by.claims(by)
+    assert list(table.index) == ["a", "b", "all"]
+    assert (table["width"] == "×0.5 [0.5, 0.5]").all() and (table["depth"] == "×4 [4, 4]").all()
+    assert (table["width: claim"] == "agrees").all()
+    assert (table["depth: claim"] == "contradicts").all()
+
+
 # -- from the store --------------------------------------------------------------------------------
 
 
@@ -124,6 +142,53 @@ def test_what_is_stored_is_found_by_family(made):
     # the smoke profile would make what is missing: only the one that is there is asked for
     assert list(stored("cnn-svhn", profile="smoke", results=folder)) == ["cnn-svhn"]
     assert stored("resnet", profile="laptop", results=folder) == {}
+
+
+def test_tables_of_stored_results_hold_plain_means(made):
+    found, _ = made
+    minima, passes = found.minima, found.passes
+    share = trends_by.shares(found)
+    table = trends_by.sizes({"a": found, "b": found})
+    assert list(table.index) == [(1, 1), (1, 2)]  # depth, width
+    for (width, depth, seed), code in found.barcodes().items():
+        own = minima[(minima.width == width) & (minima.seed == seed)]
+        assert share[width, depth, seed] == pytest.approx(code.to_score() / own.loss.mean())
+    wide = minima[minima.width == 2]
+    row = table.loc[1, 2]
+    assert row.test_error == pytest.approx(wide.test_error.mean())
+    assert row.gradient == pytest.approx(wide.grad_norm.median())
+    assert row.rested == pytest.approx(passes[passes.width == 2].rested.mean())
+    scores = [code.to_score() for cell, code in found.barcodes().items() if cell[0] == 2]
+    assert row["TO-score / loss"] == pytest.approx(np.mean(scores) / wide.loss.mean())
+
+
+def test_findings_follow_the_numbers(made):
+    found, _ = made
+    up, down = (
+        pd.DataFrame([{"ratio": r, "low": r / 2, "high": 1.5 * r}], index=["all"]) for r in (8, 0.1)
+    )
+    text = trends_by.findings({"a": found}, {"width": down, "depth": up})
+    assert "TO-score by 0.1 [0.05, 0.15]: the result **agrees with** the claim" in text
+    assert "multiplies it by 8 [4, 12]: the result\n**contradicts** it" in text
+    assert f"{found.minima.stationary.mean():.0%} of the minima reached" in text
+    assert f"{len(found.minima)} minima" in trends_by.contents({"a": found})
+
+
+def test_only_networks_whose_minima_are_all_stationary(made):
+    found, _ = made
+    minima = found.minima.assign(stationary=True)
+    minima.loc[(minima.width == 2) & (minima.seed == 1) & (minima.minimum == 0), "stationary"] = (
+        False
+    )
+    cells = trends_by.stationary(replace(found, minima=minima))
+    assert cells == {cell for cell in found.barcodes() if cell != (2, 1, 1)}
+
+
+def test_figures_of_stored_results(made):
+    found, _ = made
+    titles = [ax.get_title() for ax in plots.barcodes_by_size(found).axes]
+    assert [t for t in titles if t] == ["width 1, depth 1", "width 2, depth 1"]
+    assert len(plots.scores({"a": found, "b": found}).axes) == 2
 
 
 def test_a_network_made_again_is_the_same(made):

@@ -22,6 +22,7 @@ from toscore.barcode import Barcode, bootstrap_interval
 __all__ = [
     "barcode",
     "barcodes",
+    "barcodes_by_size",
     "colors",
     "convergence",
     "level_slider",
@@ -31,6 +32,7 @@ __all__ = [
     "panels",
     "profiles",
     "relaxing",
+    "scores",
     "scores_by_width",
     "show",
     "sortable",
@@ -359,6 +361,29 @@ def scores_by_width(result, ax=None, seed: int = 0):
     ax.set_xticks(widths, [str(w) for w in widths])
     ax.set_xticks([], minor=True)
     return ax
+
+
+def barcodes_by_size(result):
+    """The figure of a stored result's barcodes: a panel a width and depth, one colour a seed."""
+    codes = result.barcodes()
+    sizes = sorted({(depth, width) for width, depth, _ in codes})
+    fig, axes = panels(len(sizes))
+    for ax, (depth, width) in zip(axes, sizes, strict=True):
+        alike = {f"seed {s}": code for (w, d, s), code in codes.items() if (w, d) == (width, depth)}
+        barcodes(alike, ax=ax)
+        ax.set_title(f"width {width}, depth {depth}")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return fig
+
+
+def scores(results: dict):
+    """The figure of TO-scores against width: a panel a stored result, one colour a depth."""
+    fig, axes = panels(len(results))
+    for ax, (name, result) in zip(axes, results.items(), strict=True):
+        scores_by_width(result, ax=ax)
+        ax.set_title(name)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return fig
 
 
 def trends(table, ax=None, *, color=None):

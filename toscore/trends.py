@@ -10,7 +10,21 @@ import pandas as pd
 
 from toscore.experiment import ATLAS, CELL, MissingResult, load_or_run
 
-__all__ = ["Trend", "at_rest", "stored", "trend", "trends", "verdict"]
+__all__ = [
+    "Trend",
+    "at_rest",
+    "claims",
+    "contents",
+    "depth_by_width",
+    "findings",
+    "shares",
+    "sizes",
+    "stationary",
+    "stored",
+    "trend",
+    "trends",
+    "verdict",
+]
 
 FLOOR = 1e-6  # TO-scores below this count as this: rounding in float32 is not far
 DRAWS = 1999
@@ -125,6 +139,47 @@ def at_rest(result) -> set:
     return networks
 
 
+def stationary(result) -> set:
+    """Networks (width, depth, seed) all of whose minima are stationary."""
+    return {cell for cell, rows in result.minima.groupby(CELL) if rows.stationary.all()}
+
+
+def depth_by_width(results: dict) -> pd.DataFrame:
+    """One row a width: what one layer more multiplies the TO-score by, over all results.
+
+    Columns ratio, low, high, tau: see :class:`Trend`.
+    """
+    networks = {cell for result in results.values() for cell in result.barcodes()}
+    rows = {}
+    for width in sorted({cell[0] for cell in networks}):
+        alike = {cell for cell in networks if cell[0] == width}
+        found = trend(list(results.values()), "depth", only=lambda _, some=alike: some)
+        rows[f"width {width}"] = asdict(found)
+    return pd.DataFrame.from_dict(rows, orient="index")[["ratio", "low", "high", "tau"]]
+
+
+def shares(result) -> pd.Series:
+    """TO-score of each network (width, depth, seed) as a share of the mean loss of its minima."""
+    scores = result.scores().set_index(CELL).score
+    return (scores / result.minima.groupby(CELL).loss.mean()).rename("TO-score / loss")
+
+
+def sizes(results: dict) -> pd.DataFrame:
+    """One row a (depth, width): means over all minima, paths and barcodes of the results.
+
+    Columns loss, train_error, test_error, stationary (share of the minima), gradient (median norm),
+    rested (share of the paths), TO-score, and TO-score / loss (ratio of the means).
+    """
+    size = ["depth", "width"]
+    minima = pd.concat(r.minima for r in results.values()).groupby(size)
+    table = minima[["loss", "train_error", "test_error", "stationary"]].mean()
+    table["gradient"] = minima.grad_norm.median()
+    table["rested"] = pd.concat(r.passes for r in results.values()).groupby(size).rested.mean()
+    table["TO-score"] = pd.concat(r.scores() for r in results.values()).groupby(size).score.mean()
+    table["TO-score / loss"] = table["TO-score"] / table.loss
+    return table
+
+
 def _groups(result, factor: str, draw, only) -> list[tuple[np.ndarray, np.ndarray]]:
     """Levels (k,) and log TO-scores (k, 1 + DRAWS) of networks that differ in the factor alone.
 
@@ -181,3 +236,64 @@ def verdict(trend: Trend) -> str:
     if trend.high < 1:
         return "agrees"
     return "contradicts" if trend.low > 1 else "can't tell"
+
+
+_SAYS = {"agrees": "agrees with", "contradicts": "contradicts", "can't tell": "does not settle"}
+
+
+def claims(by: dict) -> pd.DataFrame:
+    """What :func:`trends` found for each factor, in words: its ratio, its p, and the verdict."""
+    columns = {}
+    for factor, table in by.items():
+        columns[factor] = [
+            f"×{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" for r in table.itertuples()
+        ]
+        columns[f"{factor}: p"] = table.p.map("{:.2g}".format)
+        columns[f"{factor}: claim"] = [verdict(row) for row in table.itertuples()]
+    return pd.DataFrame(columns, index=by["width"].index)
+
+
+def contents(results: dict) -> str:
+    """What the stored results of one family hold, as Markdown."""
+    s = next(iter(results.values())).manifest["settings"]
+    minima = sum(len(r.minima) for r in results.values())
+    paths = sum(len(r.passes) for r in results.values())
+    return (
+        f"{len(results)} of 5 data sets are stored: {', '.join(results)}. In each, networks of "
+        f"width {', '.join(map(str, s['widths']))} and depth {' or '.join(map(str, s['depths']))}, "
+        f"{s['n_minima']} starts for each of {len(s['seeds'])} seeds; {minima} minima and {paths} "
+        f"paths between them in all (those that can matter for a barcode). {s['n_train']} training "
+        f"images, weight decay {s['weight_decay']:g}."
+    )
+
+
+def findings(results: dict, by: dict) -> str:
+    """The two claims of the paper against these results, and what limits the answer, as Markdown.
+
+    ``by`` holds the table of :func:`trends` for "width" and for "depth".
+    """
+    whole = {factor: table.iloc[-1] for factor, table in by.items()}  # the row of all of them
+    said = {factor: f"**{_SAYS[verdict(row)]}**" for factor, row in whole.items()}
+    ratio = {f: f"{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" for f, r in whole.items()}
+    rested = pd.concat(r.passes for r in results.values()).rested.mean()
+    points = pd.concat(r.minima for r in results.values())
+    relative = sizes(results)["TO-score / loss"].unstack()
+    falls = int((relative.iloc[:, -1] < relative.iloc[:, 0]).sum())
+    return f"""**Width.** The claim: barcodes shrink as networks get wider. Here a doubling
+multiplies the TO-score by {ratio["width"]}: the result {said["width"]} the claim.
+
+**Depth.** The claim is the same. Here one layer more multiplies it by {ratio["depth"]}: the result
+{said["depth"]} it.
+
+**Upper bounds.** Every death is a path's maximum, and none of these passes is certified.
+{rested:.0%} of the paths had come to rest when they were measured, which means that doubling the
+work had lowered them by less than a fifth of their climb; the budget of the others was used up. The
+table says where: a size whose paths were further from rest has a TO-score that is too high by more.
+
+**Stationarity.** {points.stationary.mean():.0%} of the minima reached a gradient norm of 1e-4.
+Where one did not (the column "gradient" has the median norm), its birth is only an upper bound, and
+the length of its segment is bounded on neither side.
+
+**Height.** Larger networks reach lower losses, so some of the shrinking is a change of scale. As a
+share of the loss of the minima the TO-score falls from the narrowest to the widest networks at
+{falls} of {len(relative)} depths."""
