@@ -2,7 +2,7 @@
 
     python benchmarks/depth.py
 
-Chapter 9 shows the table, ``results/depth/table.csv``. It grows row by row, so that a run that was
+Chapter 9 shows the table, ``results/benchmark-depth/table.csv``. It grows row by row, so that a run that was
 stopped goes on where it was. About an hour on one core. Each question changes one thing:
 
 shape   hidden layers of 2 or 8 units, one or two of them: which layer has to be narrow?
@@ -12,7 +12,9 @@ work    four times the evaluations for minima and for paths
 
 from __future__ import annotations
 
+import json
 import platform
+from datetime import UTC, datetime
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from torch.nn.functional import avg_pool2d
 import toscore as ts
 from toscore.data import whole_file
 
-FILE = Path(__file__).parents[1] / "results" / "depth" / "table.csv"
+FILE = Path(__file__).parents[1] / "results" / "benchmark-depth" / "table.csv"
 IMAGES, STARTS, EVALUATIONS, BUDGET, DECAY = 200, 5, 1500, 4000, 1e-3
 SHAPES = (2,), (2, 2), (2, 8), (8, 2), (8,), (8, 8)
 
@@ -81,11 +83,18 @@ def main():
         if key in done:
             continue
         rows.append(dict(zip(keys, key, strict=True)) | measure(data, shape, decay, work, seed))
-        rows[-1] |= {"torch": torch.__version__, "machine": platform.machine()}
         FILE.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(FILE) as out:
             out.write(pd.DataFrame(rows).to_csv(index=False).encode())
         print(rows[-1], flush=True)
+    manifest = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "hardware": f"one thread of {platform.machine()}",
+        "seconds": round(sum(row["seconds"] for row in rows)),
+    }
+    with whole_file(FILE.with_name("manifest.json")) as out:
+        out.write((json.dumps(manifest, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
