@@ -2,8 +2,9 @@
 
     python benchmarks/depth.py
 
-Chapter 9 shows the table, ``results/benchmark-depth/table.csv``. It grows row by row, so that a run that was
-stopped goes on where it was. About an hour on one core. Each question changes one thing:
+Chapter 9 shows the table, ``results/benchmark-depth/table.csv``. It grows row by row, so that a run
+that was stopped goes on where it was. About half an hour on one core. Each question changes one
+thing:
 
 shape   hidden layers of 2 or 8 units, one or two of them: which layer has to be narrow?
 decay   a tenth, and ten times, of the weight decay
