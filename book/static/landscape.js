@@ -205,8 +205,8 @@ window.toscoreBarcode = (heights) => {
         const cells = ends ? [from, to, length, pass, elder] : [from, "∞", "∞", "–", "–"];
         [letter(m), ...cells].forEach((text) => element("td", {}, row, text));
         if (!ends) return `${letter(m)}, from ${from}, never ends.`;
-        return `${letter(m)}: from ${from} to ${to}, length ${length}, ends at pass ${pass}, where ` +
-          `${elder} takes it over.`;
+        return `${letter(m)}: from ${from} to ${to}, length ${length}, ends at pass ${pass}, ` +
+          `where ${elder} takes it over.`;
       });
       clearTimeout(timer); // a drag should not say every step
       said = [...words, score.textContent].join(" ");
