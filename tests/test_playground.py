@@ -1,10 +1,18 @@
-"""The page on which one draws a landscape: what it shows is what the package computes."""
+"""The page on which one draws a landscape, the figure of the atlas, and stills for print.
+
+What they show is what the package computes.
+"""
 
 import numpy as np
 import pytest
 from test_built_book import BROWSER, FLAGS, HTML
 
 import toscore as ts
+from toscore import trends
+from toscore.settings import ATLAS as CELLS
+
+DATASETS = list(dict.fromkeys(name.split("-")[1] for name in CELLS))
+FAMILIES = list(dict.fromkeys(name.split("-")[0] for name in CELLS))
 
 PAGE = HTML / "book" / "playground.html"
 pytestmark = [
@@ -203,3 +211,80 @@ def test_touch(browser):
     after = check(page)
     assert after[1] > before[1] and after[::2] == before[::2]
     context.close()
+
+
+ATLAS = HTML / "notebooks" / "12_atlas.html"
+
+
+@pytest.fixture(scope="module")
+def stored():
+    found = {profile: trends.stored(profile=profile) for profile in ("laptop", "gpu")}
+    return {profile: results for profile, results in found.items() if results}
+
+
+def test_atlas_shows_what_is_stored(browser, stored):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(ATLAS.as_uri())
+    selects = page.locator(".atlas select").all()
+    choice = dict(zip(("profile", "width", "depth"), selects, strict=True))
+    assert choice["profile"].locator("option").all_inner_texts() == list(stored)
+    names = [f"{family}-{data}" for data in DATASETS for family in FAMILIES]
+    cells = page.locator(".atlas td button")
+    assert cells.count() == len(names) == 15
+    for profile, results in stored.items():
+        choice["profile"].select_option(profile)
+        sizes = {cell[:2] for result in results.values() for cell in result.barcodes()}
+        for width, depth in sorted(sizes)[::2]:
+            choice["width"].select_option(str(width))
+            choice["depth"].select_option(str(depth))
+            for k, name in enumerate(names):
+                codes = results[name].barcodes() if name in results else {}
+                codes = {cell[2]: c for cell, c in codes.items() if cell[:2] == (width, depth)}
+                cells.nth(k).focus()
+                assert cells.nth(k).get_attribute("aria-pressed") == "true"
+                lines = page.locator(".atlas .detail line[stroke^='#']")
+                assert lines.count() == sum(len(code) for code in codes.values())
+                words = page.locator(".atlas .detail [aria-live]").inner_text()
+                for seed, code in codes.items():
+                    assert f"seed {seed}: {len(code)} minima" in words
+                    assert f"TO-score {code.to_score():.2g}," in words
+                if not codes:
+                    assert "not computed" in cells.nth(k).inner_text()
+                    assert "Nothing is stored" in words
+    page.close()
+
+
+@pytest.mark.parametrize("way", ["hover", "tap"])
+def test_atlas_cell_is_picked(browser, way):
+    context = browser.new_context(viewport={"width": 390, "height": 900}, has_touch=True)
+    page = context.new_page()
+    page.goto(ATLAS.as_uri())
+    cells = page.locator(".atlas td button")
+    for k in (14, 0, 7):
+        getattr(cells.nth(k), way)()
+        assert cells.nth(k).get_attribute("aria-pressed") == "true"
+        assert page.locator(".atlas [aria-pressed=true]").count() == 1
+        title = cells.nth(k).get_attribute("aria-label").split(":")[0]
+        assert page.locator(".atlas .heading").inner_text().startswith(title)
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    context.close()
+
+
+def test_stills_stand_for_what_moves(browser):
+    """In print each plotly figure is one still, and nothing that only a screen can show is left."""
+    pages = [p for p in HTML.rglob("*.html") if "only-screen" in p.read_text()]
+    assert pages
+    for path in pages:
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        figures = page.locator("main .plotly-graph-div").count()
+        stills = page.locator("main img.only-print")
+        assert not any(still.is_visible() for still in stills.all())
+        page.emulate_media(media="print")
+        assert stills.count() >= figures
+        for still in stills.all():
+            assert still.is_visible(), path
+            assert still.bounding_box()["height"] > 100, path
+            assert still.get_attribute("alt").strip()
+        assert not any(e.is_visible() for e in page.locator("main .only-screen").all()), path
+        page.close()

@@ -28,6 +28,9 @@ def stills(fig) -> str:
     ``fig.layout.meta["stills"]``; without it, and for a figure without frames, the last one.
     Knows the kinds of traces that :mod:`toscore.plots` makes: scatter, contour and heatmap.
     """
+    unknown = {trace.type for trace in fig.data} - {"scatter", "contour", "heatmap"}
+    if unknown:
+        raise ValueError(f"no still is known of traces of type {', '.join(sorted(unknown))}")
     shares = (fig.layout.meta or {}).get("stills", [1.0])
     last = len(fig.frames) - 1
     states = [fig.frames[round(share * last)] for share in shares] if fig.frames else [None]
@@ -42,6 +45,9 @@ def stills(fig) -> str:
         for panel, ax in axes.items():
             for side in "xy":
                 _label(ax, side, fig.layout[f"{side}axis{panel[1:]}"])
+        for note in fig.layout.annotations:
+            at = {"xycoords": "axes fraction", "ha": note.xanchor, "va": note.yanchor}
+            axes[note.xref.split()[0]].annotate(note.text, (note.x, note.y), fontsize="small", **at)
         title = (frame.layout if frame else fig.layout).title.text
         row.suptitle(title, fontsize="medium")
     file = io.StringIO()
@@ -56,12 +62,11 @@ def _draw(ax, trace) -> None:
         levels = np.arange(c.start, c.end, c.size)
         ax.contour(trace.x, trace.y, trace.z, levels, colors=trace.line.color, linewidths=0.5)
     elif trace.type == "heatmap":
-        shades = [shade for _, shade in trace.colorscale[::2]]  # each stands at both its ends
-        shades = ["none" if shade.startswith("rgba") else shade for shade in shades]
-        limits = {"vmin": trace.zmin, "vmax": trace.zmax, "cmap": ListedColormap(shades)}
-        x, y = np.asarray(trace.x), np.asarray(trace.y)
-        ax.pcolormesh(x, y, trace.z, **limits, alpha=trace.opacity, rasterized=True, lw=0)
-    elif trace.type == "scatter":
+        shades = [shade for _, shade in trace.colorscale[2::2]]  # each stands at both its ends
+        limits = {"vmin": trace.zmin + 1, "vmax": trace.zmax, "cmap": ListedColormap(shades)}
+        z = np.ma.masked_equal(trace.z, 0)  # 0 is above the level, and transparent
+        ax.pcolormesh(trace.x, trace.y, z, **limits, alpha=trace.opacity, rasterized=True, lw=0)
+    else:
         x, y = (np.array(values, np.float64) for values in (trace.x, trace.y))
         color, mode = trace.line.color, trace.mode
         if trace.fill == "toself":
@@ -76,8 +81,6 @@ def _draw(ax, trace) -> None:
             for text, at in zip(trace.text, zip(x, y, strict=True), strict=True):
                 shift = (5, 3) if above else (0, -12)
                 ax.annotate(text, at, shift, textcoords="offset points", ha="center")
-    else:
-        raise ValueError(f"no still is known of a trace of type {trace.type!r}")
 
 
 def _label(ax, side: str, axis) -> None:

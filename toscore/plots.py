@@ -442,7 +442,7 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40, sta
         go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
         for k, (data, title) in enumerate(zip(frames, titles, strict=True))
     ]
-    _finish(fig, len(c), first, titles[first], stills=(0.4, 0.65, 1))
+    _finish(fig, len(c), first, titles[first], stills=(0.5, 0.65, 1))
     fig.update_xaxes(
         title="minimum", tickvals=place, ticktext=names, range=[-0.7, len(code) - 0.3], col=2
     )
