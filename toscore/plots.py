@@ -713,6 +713,14 @@ def _exact_pass(surface, path) -> float:
     return float(max(height, ancestors[row]))
 
 
+# The page's columns may get their widths after the figure is drawn.
+_FIT = """
+const figure = document.getElementById("{plot_id}");
+const fit = () => { if (figure.clientWidth) Plotly.Plots.resize(figure); };
+new ResizeObserver(fit).observe(figure.parentElement);
+"""
+
+
 def show(fig, alt: str) -> None:
     """Display a plotly figure in a notebook and, without a network, on the built page.
 
@@ -735,6 +743,7 @@ def show(fig, alt: str) -> None:
         default_height=f"{fig.layout.height or 450}px",
         div_id="plotly-" + sha256(text.encode()).hexdigest()[:12],
         config={"displayModeBar": False, "responsive": True},
+        post_script=_FIT,
     )
     label = html.escape(alt, quote=True)
     bundle = {
