@@ -18,8 +18,10 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import ndimage
 
 from toscore.barcode import Barcode, bootstrap_interval
+from toscore.interactive import as_image, atlas, stills
 
 __all__ = [
+    "atlas",
     "barcode",
     "barcodes",
     "barcodes_by_size",
@@ -465,14 +467,16 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40, sta
         go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
         for k, (data, title) in enumerate(zip(frames, titles, strict=True))
     ]
-    _finish(fig, len(c), first, titles[first])
+    _finish(fig, len(c), first, titles[first], stills=(0.5, 0.65, 1))
     fig.update_xaxes(
         title="minimum", tickvals=place, ticktext=names, range=[-0.7, len(code) - 0.3], col=2
     )
-    fig.update_yaxes(title="value of f", range=[c[0], top])
+    fig.update_yaxes(range=[c[0], top])
+    fig.update_yaxes(title="value of f", col=1)
     fig.update_xaxes(title="x", range=[x[0], x[-1]], col=1)
     if y is not None:
         fig.update_yaxes(title="y", range=[y[0], y[-1]], col=1)
+    _name_right(fig)
     return fig
 
 
@@ -579,8 +583,8 @@ def _stems(code, place, names, level):
     return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
 
 
-def _finish(fig, n, first, title):
-    """Slider over n frames, play button and the look of a level figure."""
+def _finish(fig, n, first, title, stills):
+    """Slider over n frames, play button and the look; which shares of its way are for print."""
     at_once = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     steps = [
         {
@@ -596,18 +600,19 @@ def _finish(fig, n, first, title):
     fig.update_layout(
         template="simple_white",
         height=430,
-        margin={"l": 60, "r": 15, "t": 45, "b": 20},
+        margin={"l": 60, "r": 15, "t": 55, "b": 20},
+        meta={"stills": list(stills)},
         showlegend=False,
         hovermode=False,
         dragmode=False,
-        title={"text": title, "x": 0.5, "font": {"size": 15}},
+        title={"text": title, "x": 0.5, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
         sliders=[
             {
                 "active": first,
                 "steps": steps,
                 "currentvalue": {"visible": False},
-                "x": 0.2,
-                "len": 0.8,
+                "x": 0.35,  # right of the buttons, on a phone too
+                "len": 0.65,
                 "ticklen": 0,
                 "minorticklen": 0,
                 "pad": {"t": 62},
@@ -627,6 +632,12 @@ def _finish(fig, n, first, title):
             }
         ],
     )
+
+
+def _name_right(fig):
+    """Name the right panel's heights above it: beside it, on a phone, there is no room."""
+    at = {"x": -0.04, "xref": "x2 domain", "xanchor": "center", "y": 1, "yref": "y2 domain"}
+    fig.add_annotation(text="value of f", showarrow=False, yanchor="bottom", **at)
 
 
 def relaxing(surface, stages):
@@ -700,12 +711,13 @@ def relaxing(surface, stages):
         )
         for k, (data, title) in enumerate(zip(frames, titles, strict=True))
     ]
-    _finish(fig, len(stages), 0, titles[0])
+    _finish(fig, len(stages), 0, titles[0], stills=(0, 0.4, 1))
     fig.update_xaxes(title="x", range=[x0, x1], col=1)
     fig.update_yaxes(title="y", range=[y0, y1], col=1)
     fig.update_xaxes(title="position along the path", range=[0, 1], col=2)
     span = top - floor
-    fig.update_yaxes(title="value of f", range=[low - 0.05 * span, top + 0.1 * span], col=2)
+    fig.update_yaxes(range=[low - 0.05 * span, top + 0.1 * span], col=2)
+    _name_right(fig)
     return fig
 
 
@@ -726,11 +738,19 @@ def _exact_pass(surface, path) -> float:
     return float(max(height, ancestors[row]))
 
 
+# The page's columns may get their widths after the figure is drawn.
+_FIT = """
+const figure = document.getElementById("{plot_id}");
+const fit = () => { if (figure.clientWidth) Plotly.Plots.resize(figure); };
+new ResizeObserver(fit).observe(figure.parentElement);
+"""
+
+
 def show(fig, alt: str) -> None:
     """Display a plotly figure in a notebook and, without a network, on the built page.
 
     One output with two forms: plotly's own for JupyterLab, and HTML that expects plotly.min.js to
-    be loaded by the page.
+    be loaded by the page. For print the HTML holds stills besides.
 
     Parameters
     ----------
@@ -748,11 +768,13 @@ def show(fig, alt: str) -> None:
         default_height=f"{fig.layout.height or 450}px",
         div_id="plotly-" + sha256(text.encode()).hexdigest()[:12],
         config={"displayModeBar": False, "responsive": True},
+        post_script=_FIT,
     )
     label = html.escape(alt, quote=True)
     bundle = {
         "application/vnd.plotly.v1+json": json.loads(text),
-        "text/html": f'<div role="img" aria-label="{label}">{body}</div>',
+        "text/html": f'<div class="only-screen" role="img" aria-label="{label}">{body}</div>'
+        + as_image(stills(fig), f"Stills of an interactive figure. {alt}"),
     }
     display(bundle, raw=True)
 

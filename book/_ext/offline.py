@@ -2,7 +2,8 @@
 
 The built book must open from disk without a network, so plotly.min.js is copied beside the pages
 (not into ``_static``, whose scripts jupyter-book adds to every page) and only pages with an
-interactive figure load its 5 MB. Whatever would be fetched from outside is taken out.
+interactive figure load its 5 MB; so too with the script of the page on which one draws a landscape.
+Whatever would be fetched from outside is taken out.
 """
 
 import shutil
@@ -19,8 +20,11 @@ def page_scripts(app, pagename, templatename, context, doctree):
     """
     scripts = context["script_files"]
     scripts[:] = [s for s in scripts if "thebe" not in f"{s.filename} {s.attributes}".lower()]
-    if "plotly-graph-div" in (context.get("body") or ""):
+    body = context.get("body") or ""
+    if "plotly-graph-div" in body:
         app.add_js_file("../" + SCRIPT, priority=100)
+    if 'class="landscape' in body:
+        app.add_js_file("landscape.js")
 
 
 def copy_plotly(app, exception):
