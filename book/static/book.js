@@ -1,0 +1,21 @@
+const page = document.documentElement;
+
+// Paper is white: print in the light theme whatever the screen shows, and with solutions open.
+let theme;
+addEventListener("beforeprint", () => { theme = page.dataset.theme; page.dataset.theme = "light"; });
+addEventListener("afterprint", () => { page.dataset.theme = theme; });
+
+// What scrolls sideways must be reached with the keyboard: the theme forgets tables and some code.
+function reachScrolling() {
+  for (const box of document.querySelectorAll("main pre, main .cell_output .output, main table, main .math")) {
+    const scrolls = ["auto", "scroll"].includes(getComputedStyle(box).overflowX)
+      && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight);
+    if (scrolls && !box.querySelector("a, button, input")) box.tabIndex = 0;
+  }
+}
+addEventListener("load", () => {
+  const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
+  typeset.then(reachScrolling);
+  let waiting;
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(reachScrolling, 700); });
+});
