@@ -159,7 +159,8 @@ def check_reachable(page, rules=None):
     """axe-core finds no serious fault: names, roles, contrast, reach of the keyboard."""
     from axe_playwright_python.sync_playwright import Axe
 
-    options = {"resultTypes": ["violations"], "elementRef": False}
+    # preload would fetch style sheets, which pages on disk may not
+    options = {"resultTypes": ["violations"], "preload": False}
     if rules:
         options["runOnly"] = rules
     found = Axe().run(page, options=options).response["violations"]

@@ -35,6 +35,7 @@ SHEET = {
     "outline": True,
     "tagged": True,
 }
+WIDTH = {"width": 658, "height": 930}  # of the text on a sheet, to which plotly fits its figures
 FILL = """pages => document.querySelectorAll("[data-page]").forEach(
     e => { e.textContent = pages[e.dataset.page] ?? ""; })"""
 
@@ -127,7 +128,7 @@ def joined() -> str:
 <section class="title-page"><p class="book-title">{settings["title"]}</p>
 <p>{bodies[0].h1.get_text().strip()}</p>
 <p>{settings["author"]}, {date.today():%Y-%m-%d}</p></section>
-<nav class="contents" aria-label="Contents"><p class="book-title">Contents</p>
+<nav class="book-contents" aria-label="Contents"><p class="book-title">Contents</p>
 {"".join(entries)}</nav>
 {"".join(map(str, bodies))}</div></main></body></html>"""
 
@@ -156,7 +157,7 @@ def main() -> int:
     JOINED.parent.mkdir(exist_ok=True)
     JOINED.write_text(joined())
     with sync_playwright() as p:
-        page = p.chromium.launch(executable_path=browser, args=FLAGS).new_page()
+        page = p.chromium.launch(executable_path=browser, args=FLAGS).new_page(viewport=WIDTH)
         page.set_default_timeout(0)  # hundreds of pages take their time
         page.goto(JOINED.as_uri(), wait_until="load")
         page.evaluate("async () => { if (window.MathJax) await MathJax.startup.promise; }")
