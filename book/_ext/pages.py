@@ -46,6 +46,13 @@ def executed(app, pagename, templatename, context, doctree):
     context["body"] += f'\n<p class="executed">{escape(line.strip())}</p>\n'
 
 
+def wait_for_formulas(app, pagename, templatename, context, doctree):
+    """Hide the text of a page with formulas until book.js finds them typeset."""
+    if 'class="math' in (context.get("body") or ""):
+        script = '<script>document.documentElement.classList.add("typesetting")</script>'
+        context["body"] = script + context["body"]
+
+
 def data(env, pagename, context) -> str:
     """Which data a chapter loads, and which stored results it reads or shows."""
     cells = json.loads(Path(env.doc2path(pagename)).read_text())["cells"]
@@ -81,5 +88,6 @@ def slim(app, exception):
 
 def setup(app):
     app.connect("html-page-context", executed)
+    app.connect("html-page-context", wait_for_formulas)
     app.connect("build-finished", slim)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

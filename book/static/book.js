@@ -13,9 +13,13 @@ function reachScrolling() {
     if (scrolls && !box.querySelector("a, button, input")) box.tabIndex = 0;
   }
 }
+// A page with formulas shows its text once they are typeset, as they change the length of lines; but
+// it never waits long.
+const show = () => page.classList.remove("typesetting");
+setTimeout(show, 5000);
 addEventListener("load", () => {
   const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
-  typeset.then(reachScrolling);
+  typeset.then(reachScrolling).finally(show);
   let waiting;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(reachScrolling, 700); });
 });
