@@ -29,6 +29,8 @@ LIVE = re.compile(r"load_data\(\"(\w+)\"")
 STORED = re.compile(
     r"\bresults\"? ?/ ?\"?([a-z][\w-]+)[/\"]"
 )  # results/NAME/ or "results" / "NAME"
+FAMILY = re.compile(r"trends\.stored\((?:\"(\w+)\")?\)")
+FAMILIES = ("fc", "cnn", "resnet")
 SHOWN = re.compile(r"\b([a-z][\w-]+), profile (?:laptop|gpu)\b")  # Result.provenance()
 
 
@@ -60,7 +62,13 @@ def data(env, pagename, context) -> str:
     live = sorted({name for name in LIVE.findall(code)})
     folder = Path(env.srcdir) / "results"
     stored = {*STORED.findall(code), *SHOWN.findall(context["body"])}
+    for family in FAMILY.findall(code):  # "": all three
+        stored |= {
+            p.name for f in ([family] if family else FAMILIES) for p in folder.glob(f"{f}-*")
+        }
     stored = sorted(name for name in stored if (folder / name).is_dir())
+    if 'glob("*/*/manifest.json")' in code:
+        stored = ["all"]
     parts = [f"images: {', '.join(live)}"] * bool(live)
     parts += [f"stored results: {', '.join(stored)}"] * bool(stored)
     return f"Data: {'; '.join(parts)}." if parts else "No data but its own functions."
