@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -76,3 +77,9 @@ def test_workflows_publish_and_rerun():
     triggers = {p.stem: yaml.safe_load(p.read_text())[True] for p in WORKFLOWS}
     assert triggers["publish"]["push"]["branches"] == ["main"]
     assert triggers["monthly"]["schedule"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_valid(path):
+    """JupyterLab opens it as it is: no cell without an id, nothing the format doesn't know."""
+    nbformat.validate(nbformat.read(path, as_version=4))
