@@ -7,6 +7,8 @@ Each page is opened once, and then looked at in several ways; opening is what ta
 import os
 import re
 import shutil
+import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -231,6 +233,20 @@ def test_first_page_is_light(browser):
     assert len(sizes) > 5
     largest = sorted(sizes, key=sizes.get)[-3:]
     assert sum(sizes.values()) < 1e6, f"{sum(sizes.values())} bytes; largest: {largest}"
+
+
+def test_joined_pages_for_print():
+    """What `make pdf` prints: every chapter, and links that lead to one anchor."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    from build_pdf import chapters, joined, slug
+
+    text = joined()
+    found = Counter(re.findall(r'\bid="([^"]*)"', text))
+    assert {slug(page) for _, page in chapters()} <= set(found)
+    links = {unquote(link) for link in re.findall(r'href="#([^"]*)"', text)}
+    wrong = [link for link in links if found[link] != 1]
+    assert len(links) > 100 and not wrong, f"no such anchor, or several: {wrong[:5]}"
+    assert "only-screen" not in text
 
 
 def test_skip_link(browser):
