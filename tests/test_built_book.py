@@ -91,6 +91,7 @@ def opened(request, browser):
     """One page with the network cut off, and everything that went wrong while it opened."""
     faults = []
     context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    context.set_default_timeout(120_000)  # the machine may have other work
     page = context.new_page()
     page.add_init_script(WATCH_SHIFTS)
 
@@ -108,7 +109,7 @@ def opened(request, browser):
     page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
     page.goto((HTML / request.param).as_uri(), wait_until="networkidle")
     if page.locator("main .math").count():
-        page.wait_for_selector("main mjx-container", timeout=20_000, state="attached")
+        page.wait_for_selector("main mjx-container", state="attached")
         page.evaluate("MathJax.startup.promise.then(() => null)")
     yield page, faults
     context.close()
@@ -269,7 +270,7 @@ def test_search_from_disk(browser):
     page.locator(".search-button__button").first.click()
     page.keyboard.type("ultrametric")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#search-results li a", timeout=20_000)
+    page.wait_for_selector("#search-results li a")
     found = page.eval_on_selector_all("#search-results li a", "links => links.map(a => a.href)")
     assert any("notebooks/" in link for link in found)
     page.close()
