@@ -10,7 +10,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TIMED  := bash tools/timed
 
-.PHONY: help env book test lint unit browser lab lock format clean
+.PHONY: help env book pdf test lint unit browser lab lock format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 12
@@ -28,6 +28,9 @@ $(STAMP): requirements.lock pyproject.toml
 book: $(STAMP) ## execute every notebook and build _build/html/index.html (warnings are errors)
 	$(TIMED) "book" $(BIN)/python tools/build_book.py
 	@echo "Open _build/html/index.html in a browser."
+
+pdf: book ## the book as one PDF, _build/toscore.pdf, printed by Chromium or Chrome
+	$(TIMED) "pdf" $(BIN)/python tools/build_pdf.py
 
 test: $(STAMP) ## everything CI runs: lint, unit tests, the book, the book in a browser
 	@$(MAKE) --no-print-directory lint unit

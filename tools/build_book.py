@@ -10,7 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+
+from jupyter_cache import get_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -24,6 +27,23 @@ def inputs_digest() -> str:
         digest.update(str(path.relative_to(ROOT)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def times(since: datetime) -> str:
+    """What each notebook took, longest first, from the execution cache; new: executed just now."""
+    latest = {}
+    records = get_cache(BUILD / ".jupyter_cache").list_cache_records()
+    for record in sorted(records, key=lambda r: r.created):
+        if Path(record.uri).exists():  # not one that was renamed since
+            latest[Path(record.uri).stem] = record
+    seconds = {name: r.data.get("execution_seconds", 0) for name, r in latest.items()}
+    lines = [
+        f"{seconds[name]:6.0f} s  {name}{'' if latest[name].created < since else '  (new)'}"
+        for name in sorted(seconds, key=seconds.get, reverse=True)
+    ]
+    total = f"{sum(seconds.values()):6.0f} s  in all, of which {{new:.0f}} s in this build"
+    new = sum(seconds[name] for name in latest if latest[name].created >= since)
+    return "\n".join(["Time to execute each notebook:", *lines, total.format(new=new)])
 
 
 def main() -> int:
@@ -42,9 +62,11 @@ def main() -> int:
     # notebooks run with this very Python, whatever else is on the PATH
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = os.environ | {"TQDM_DISABLE": "1", "PATH": path}
+    start = datetime.now(UTC).replace(tzinfo=None)  # the cache has no time zones, and means UTC
     done = subprocess.run([sys.executable, "-c", launch, *command], env=environment, cwd=ROOT)
     if done.returncode == 0:
         stamp.write_text(digest)
+        print(times(start))
     return done.returncode
 
 
