@@ -1,7 +1,8 @@
 """Build the book into _build/html, with every warning an error.
 
 Executed notebooks are cached by their code cells only, so a changed helper module would leave old
-outputs in place. Here the cache is dropped whenever the package or the stored results changed.
+outputs in place. Here the cache is dropped whenever the package or the stored results changed, and
+filled by several notebooks at once, which Sphinx would execute one after the other.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import joblib
 from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -22,11 +25,22 @@ BUILD = ROOT / "_build"
 def inputs_digest() -> str:
     """Hash of all that notebooks read besides their own cells."""
     digest = hashlib.sha256(sys.version.encode())
-    files = [*ROOT.glob("toscore/*.py"), *ROOT.glob("results/*/*/*.*"), ROOT / "requirements.lock"]
-    for path in sorted(files):
+    files = [*ROOT.glob("toscore/*.py"), *ROOT.glob("results/**/*.*"), ROOT / "requirements.lock"]
+    for path in sorted(filter(Path.is_file, files)):
         digest.update(str(path.relative_to(ROOT)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def execute(notebook: Path) -> None:
+    """Put a notebook's outputs into the cache, if they aren't there.
+
+    One that fails is left to Sphinx, which executes it again and reports the error.
+    """
+    cache = get_cache(BUILD / ".jupyter_cache")
+    cache.add_nb_to_project(str(notebook))
+    executor = load_executor("local-serial", cache=cache)
+    executor.run_and_cache(filter_uris=[str(notebook)], timeout=600)
 
 
 def times(since: datetime) -> str:
@@ -61,9 +75,13 @@ def main() -> int:
     launch = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     # notebooks run with this very Python, whatever else is on the PATH
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = os.environ | {"TQDM_DISABLE": "1", "PATH": path}
+    os.environ |= {"TQDM_DISABLE": "1", "PATH": path}
     start = datetime.now(UTC).replace(tzinfo=None)  # the cache has no time zones, and means UTC
-    done = subprocess.run([sys.executable, "-c", launch, *command], env=environment, cwd=ROOT)
+    get_cache(BUILD / ".jupyter_cache").list_cache_records()  # makes it, which only one may do
+    # at most four: each may take a gigabyte
+    pool = joblib.Parallel(n_jobs=min(4, joblib.cpu_count()))
+    pool(joblib.delayed(execute)(notebook) for notebook in sorted(ROOT.glob("notebooks/*.ipynb")))
+    done = subprocess.run([sys.executable, "-c", launch, *command], cwd=ROOT)
     if done.returncode == 0:
         stamp.write_text(digest)
         print(times(start))
