@@ -128,8 +128,8 @@ class Data:
 def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=False):
     """Load a data set as standardised tensors.
 
-    Looks for ``NAME.npz`` under `root`, then for torchvision's own layout there, and downloads
-    that only if allowed. ``digits`` always comes from scikit-learn and needs no `root`: 36 images
+    Looks for ``NAME.npz`` under ``root``, then for torchvision's own layout there, and downloads
+    that only if allowed. ``digits`` always comes from scikit-learn and needs no ``root``: 36 images
     of each class (360) are its fixed test part, the other 1437 its training part.
 
     Parameters
@@ -144,7 +144,7 @@ def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=Fa
     seed : int from 0 to 2**32 - 1
         Picks the samples; the two parts are picked independently of each other.
     download : bool
-        Allow torchvision to download into `root`; so does ``TOSCORE_DOWNLOAD=1``.
+        Allow torchvision to download into ``root``; so does ``TOSCORE_DOWNLOAD=1``.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def check_data(root=None):
     Returns
     -------
     list of dict
-        One for each of `NAMES`: ``name``; ``found`` (all files are there); ``where`` (a path,
+        One for each of ``NAMES``: ``name``; ``found`` (all files are there); ``where`` (a path,
         "scikit-learn" or ""); ``n_train``, ``n_test``, ``source`` and ``checksum`` (of all
         samples) where sound, else None; ``fault`` (the error's message) or None.
 
@@ -233,13 +233,13 @@ def check_data(root=None):
 def export_data(name, out, root=None, download=False):
     """Write a whole data set as the offline archive ``NAME.npz``, atomically.
 
-    `load_data` reads it from any folder, without torchvision and without a network (``digits`` it
+    :func:`toscore.load_data` reads it from any folder, without torchvision and without a network (``digits`` it
     still takes from scikit-learn: there the archive, with pixels 0 to 16, serves other programs).
 
     Parameters
     ----------
     name, root, download
-        As for :func:`load_data`.
+        As for :func:`toscore.load_data`.
     out : path
         Folder, made if need be, or a file name that ends in ``.npz``.
 
@@ -251,9 +251,9 @@ def export_data(name, out, root=None, download=False):
     Raises
     ------
     DataError
-        As `load_data`.
+        As :func:`toscore.load_data`.
     OSError
-        If `out` can't be written.
+        If ``out`` can't be written.
 
     Examples
     --------

@@ -71,8 +71,8 @@ class MissingResult(FileNotFoundError):
     ...     try:
     ...         ts.load_or_run("fc-mnist", "gpu", results=folder)
     ...     except ts.MissingResult as fault:
-    ...         print(fault)
-    fc-mnist has not been computed in profile 'gpu'. Make it with: toscore run fc-mnist --profile gpu
+    ...         print(str(fault).split(". ")[1])
+    Make it with: toscore run fc-mnist --profile gpu
     """
 
 
@@ -361,7 +361,7 @@ def states(results=None) -> pd.DataFrame:
     Parameters
     ----------
     results : path, optional
-        The results folder, as for :func:`run`.
+        The results folder, as for :func:`toscore.run`.
 
     Examples
     --------

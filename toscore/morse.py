@@ -149,8 +149,8 @@ def check_outward(surface, n: int = 33) -> None:
 def flow(surface, points, up: bool = False) -> np.ndarray:
     """Gradient trajectories from each point, down to where they come to rest, or up.
 
-    They follow the gradient with speed |g| / (|g| + s), where s is a hundredth of its typical
-    size: the same curves as with speed |g|, but none takes for ever. Just outside a box that
+    They follow the gradient g with speed ``|g| / (|g| + s)``, where s is a hundredth of its typical
+    size: the same curves as with speed ``|g|``, but none takes for ever. Just outside a box that
     is not periodic they stop.
 
     Parameters

@@ -46,9 +46,11 @@ class Paths:
         The largest value of f found along the path: an upper bound of the true pass.
     t : float64 array (P,)
         Where the path is highest: its parameter on the curve, in [0, 1].
-    profiles : float64 array (P, T), profile_t : float64 array (T,)
-        f along the path, and the parameters of the columns.
-    controls : P tensors (K, D)
+    profiles : float64 array (P, T)
+        f along the path.
+    profile_t : float64 array (T,)
+        The parameters of the columns of ``profiles``, from 0 to 1.
+    controls : tuple of P tensors (K, D)
         Bézier control points of each path, the two minima included. :meth:`at` evaluates them.
     pieces : int64 array (P,)
         Bézier curves that a path is made of, end to end: 1, or more where it was certified.
@@ -530,6 +532,8 @@ def loss_barcode(
         Number of starting points, and the seed of everything random.
     minima, paths : dict, optional
         Further settings of :func:`find_minima` and :func:`connect`.
+    progress : bool
+        Show progress bars.
 
     Returns
     -------

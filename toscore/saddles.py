@@ -106,7 +106,9 @@ def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start
     tol : float
         Residual at which an eigenvalue counts as found, relative to its size.
     start : array (D,), optional
-        First vector; by default random, from ``seed``.
+        First vector; by default random.
+    seed : int
+        Of that.
 
     Returns
     -------

@@ -138,7 +138,7 @@ class Settings:
         return stride
 
     def digest(self) -> str:
-        """Hash of the settings, sha256 in hex: a stored result holds it, so that a change is noticed.
+        """sha256 of the settings, in hex: a stored result holds it, so that a change is noticed.
 
         Examples
         --------

@@ -90,8 +90,8 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     --------
     >>> import toscore as ts
     >>> from toscore.trends import trend
-    >>> trend(ts.load_or_run("fc-mnist", "laptop"), "depth").factor
-    'depth'
+    >>> trend(ts.load_or_run("fc-mnist", "laptop"), "depth").networks
+    12
     """
     if factor not in ("width", "depth"):
         raise ValueError(f"factor must be 'width' or 'depth', got {factor!r}")

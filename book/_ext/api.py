@@ -5,7 +5,9 @@ that it is never out of date.
 """
 
 import dataclasses
+import re
 
+from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.util.nodes import nested_parse_with_titles
@@ -20,31 +22,29 @@ def without_constructor(app, what, name, obj, options, signature, returns):
     return None
 
 
+def verbatim(text: str) -> str:
+    """Help as reStructuredText: what is to be typed stays as it is."""
+    return re.sub(r"(--\w+|\$\w+|\w+://[\w:]+)|`([^`]+)`", r"``\1\2``", text)
+
+
 def command_lines(command, name: str):
     """reStructuredText lines of a command and of those below it."""
-    import click
-
-    context = click.Context(command, info_name=name)
     below = getattr(command, "commands", {})
     options = [p for p in command.params if "--help" not in p.opts]
     if not below:
         arguments = [p.name.upper() for p in options if p.param_type_name == "argument"]
         some = ["[OPTIONS]"] if len(options) > len(arguments) else []
         yield from [f".. program:: {name}", "", f"``{' '.join([name, *some, *arguments])}``"]
-        yield from ["    " + line for line in (command.help or "").splitlines()]
+        yield from ["    " + line for line in verbatim(command.help or "").splitlines()]
         yield ""
         for p in options:
-            default = p.get_default(context, call=False)
-            given = p.param_type_name == "option" and default not in (None, False)
-            notes = [p.help] if getattr(p, "help", None) else []
-            notes += [f"default: {default}"] if given else []
+            is_argument = p.param_type_name == "argument"
+            notes = [verbatim(p.help)] if getattr(p, "help", None) else []
             notes += [f"or ``${p.envvar}``"] if p.envvar else []
-            names = "/".join([*p.opts, *p.secondary_opts])
-            flag = p.param_type_name == "argument" or p.is_flag
-            names = names.upper() if p.param_type_name == "argument" else names
-            metavar = "" if flag else f" <{p.make_metavar(context).strip('<>').lower()}>"
-            text = "; ".join(notes).replace("`toscore list`", "``toscore list``")
-            yield from [f"    .. option:: {names}{metavar}", "", f"        {text}", ""]
+            notes += [f"default: {p.default}"] if p.default and not is_argument else []
+            names = p.name.upper() if is_argument else ", ".join([*p.opts, *p.secondary_opts])
+            value = "" if is_argument or p.is_flag else f" {p.name.upper()}"
+            yield from [f"    .. option:: {names}{value}", "", f"        {'; '.join(notes)}", ""]
     for key, inner in below.items():
         yield from command_lines(inner, f"{name} {key}")
 
@@ -53,13 +53,11 @@ class Commands(Directive):
     """The command ``toscore`` and its options."""
 
     def run(self):
-        import typer.main
+        from typer.main import get_command
 
         from toscore.cli import app
 
-        lines = StringList(list(command_lines(typer.main.get_command(app), "toscore")), "toscore")
-        from docutils import nodes
-
+        lines = StringList(list(command_lines(get_command(app), "toscore")), "toscore")
         node = nodes.container()
         nested_parse_with_titles(self.state, lines, node)
         return node.children
