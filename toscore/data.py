@@ -233,8 +233,9 @@ def check_data(root=None):
 def export_data(name, out, root=None, download=False):
     """Write a whole data set as the offline archive ``NAME.npz``, atomically.
 
-    :func:`toscore.load_data` reads it from any folder, without torchvision and without a network (``digits`` it
-    still takes from scikit-learn: there the archive, with pixels 0 to 16, serves other programs).
+    :func:`toscore.load_data` reads it from any folder, without torchvision and without a network
+    (``digits`` it still takes from scikit-learn: there the archive, with pixels 0 to 16, serves
+    other programs).
 
     Parameters
     ----------
