@@ -96,7 +96,11 @@ def faults(name: str, thing, doc: str | None) -> list[str]:
     if inspect.isclass(thing) and dataclasses.is_dataclass(thing):
         wanted = [f.name for f in dataclasses.fields(thing)]
         given = described(parts.get("Attributes", ""))
-    elif isinstance(thing, property) or (inspect.isclass(thing) and issubclass(thing, Exception)):
+    elif isinstance(thing, property):
+        wanted = given = []
+        if ":" in parts[""].splitlines()[0]:
+            found.append("napoleon takes what comes before a colon for its type")
+    elif inspect.isclass(thing) and issubclass(thing, Exception):
         wanted = given = []
     else:
         wanted = [p for p in inspect.signature(thing).parameters if p != "self"]

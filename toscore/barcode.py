@@ -75,7 +75,7 @@ class Barcode:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Length of every segment, float64 (n,): the obstruction at each minimum.
+        """Length of every segment, the obstruction at each minimum; float64 (n,).
 
         Examples
         --------
@@ -88,7 +88,7 @@ class Barcode:
 
     @property
     def lowest(self) -> int:
-        """Row of the global minimum: the lowest birth, the first among equals.
+        """Row of the global minimum, that is the lowest birth, and the first among equals.
 
         Examples
         --------

@@ -105,7 +105,7 @@ class Paths:
 
     @property
     def floor(self) -> np.ndarray:
-        """f at the higher end of each path, (P,): no pass is lower.
+        """f at the higher end of each path, float64 (P,); no pass is lower.
 
         Examples
         --------

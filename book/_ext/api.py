@@ -5,6 +5,7 @@ that it is never out of date.
 """
 
 import dataclasses
+import inspect
 import re
 
 from docutils import nodes
@@ -20,6 +21,17 @@ def without_constructor(app, what, name, obj, options, signature, returns):
     if what == "class" and dataclasses.is_dataclass(obj) and obj.__name__ not in MADE_BY_HAND:
         return "", None
     return None
+
+
+def with_return_type(app, what, name, obj, options, lines):
+    """A section for an annotated result that has none, in its place, before napoleon reads it."""
+    if what not in ("function", "method") or "Returns" in lines:
+        return
+    result = inspect.signature(obj).return_annotation
+    if isinstance(result, str) and result != "None":
+        later = [k for k, line in enumerate(lines) if line in ("Raises", "References", "Examples")]
+        at = later[0] if later else len(lines)
+        lines[at:at] = ["Returns", "-------", result, ""]
 
 
 def verbatim(text: str) -> str:
@@ -66,4 +78,5 @@ class Commands(Directive):
 def setup(app):
     app.add_directive("commands", Commands)
     app.connect("autodoc-process-signature", without_constructor)
+    app.connect("autodoc-process-docstring", with_return_type, priority=400)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
