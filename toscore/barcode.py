@@ -52,6 +52,15 @@ class Barcode:
     References
     ----------
     Barannikov 1994, "The framed Morse complex and its invariants"; arXiv:1912.00043, section 2.
+
+    Examples
+    --------
+    Two minima at 0 and 1, and a pass at 3 between them:
+
+    >>> import toscore as ts
+    >>> code = ts.barcode_of_minima([0.0, 1.0], [[0, 1]], [3.0])
+    >>> len(code), code.death.tolist(), code.parent.tolist()
+    (2, [inf, 3.0], [-1, 0])
     """
 
     birth: np.ndarray
@@ -66,18 +75,41 @@ class Barcode:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Length of every segment, float64 (n,): the obstruction at each minimum."""
+        """Length of every segment, the obstruction at each minimum; float64 (n,).
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.barcode_of_minima([0.0, 1.0], [[0, 1]], [3.0]).lengths.tolist()
+        [inf, 2.0]
+        """
         with np.errstate(over="ignore"):  # inf where it is beyond float64
             return self.death - self.birth
 
     @property
     def lowest(self) -> int:
-        """Row of the global minimum: the lowest birth, the first among equals."""
+        """Row of the global minimum, that is the lowest birth, and the first among equals.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.mueller_brown().barcode.lowest
+        0
+        """
         return int(np.argmin(self.birth))
 
     @property
     def unmerged(self) -> np.ndarray:
-        """Rows that no given pass joins to a lower minimum, apart from the lowest; int64 (k,)."""
+        """Rows that no given pass joins to a lower minimum, apart from the lowest; int64 (k,).
+
+        Examples
+        --------
+        Nothing joins minimum 2 to the others:
+
+        >>> import toscore as ts
+        >>> ts.barcode_of_minima([0.0, 1.0, 2.0], [[0, 1]], [3.0]).unmerged.tolist()
+        [2]
+        """
         rows = np.flatnonzero(np.isinf(self.death))
         return rows[rows != self.lowest]
 
@@ -104,6 +136,18 @@ class Barcode:
         ValueError
             Unknown ``kind``; or some minima were never joined to a lower one, so that their
             obstruction is unknown and any summary would hide it.
+
+        References
+        ----------
+        arXiv:2012.15834, section 2, for the mean; Cohen-Steiner, Edelsbrunner and Harer 2007
+        (doi:10.1007/s00454-006-1276-5) for the bottleneck distance.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> code = ts.barcode_of_minima([0.0, 1.0, 0.5], [[0, 1], [0, 2]], [3.0, 1.5])
+        >>> code.to_score(), code.to_score("max"), code.to_score("count", tol=1.5)
+        (1.5, 2.0, 1.0)
         """
         if kind not in SCORES:
             raise ValueError(f"unknown TO-score {kind!r}: choose one of {', '.join(SCORES)}")
@@ -121,6 +165,27 @@ class Barcode:
         """The TO-scores at the lowest and at the highest deaths that ``death_interval`` allows.
 
         Errors of the passes alone; :func:`bootstrap_interval` is for the differences between seeds.
+
+        Parameters
+        ----------
+        kind, tol
+            As for :meth:`to_score`.
+
+        Returns
+        -------
+        low, high : float
+
+        Raises
+        ------
+        ValueError
+            The passes were given without intervals; or as for :meth:`to_score`.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> code = ts.barcode_of_minima([0.0, 1.0], [[0, 1]], [3.0], intervals=([2.9], [3.5]))
+        >>> code.score_interval()
+        (1.9, 2.5)
         """
         if self.death_interval is None:
             raise ValueError("this barcode has no intervals: its passes were given without any")
@@ -134,6 +199,15 @@ class Barcode:
         """Tidy table, one row a minimum: minimum, birth, death, length, saddle, parent.
 
         With intervals also ``death_low`` and ``death_high``.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.mueller_brown().barcode.to_frame()[["birth", "death", "parent"]].round(1)
+           birth  death  parent
+        0 -146.7    inf      -1
+        1 -108.2  -40.7       0
+        2  -80.8  -72.2       1
         """
         columns = {
             "minimum": self.minimum,
@@ -149,7 +223,14 @@ class Barcode:
         return pd.DataFrame(columns)
 
     def diagram(self) -> np.ndarray:
-        """Finite (birth, death) points, float64 (k, 2), as persim and GUDHI want them."""
+        """Finite (birth, death) points, float64 (k, 2), as persim and GUDHI want them.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.mueller_brown().barcode.diagram().round(1).tolist()
+        [[-108.2, -40.7], [-80.8, -72.2]]
+        """
         finite = np.isfinite(self.death)
         return np.column_stack([self.birth[finite], self.death[finite]])
 
@@ -157,6 +238,14 @@ class Barcode:
         """Merges from the lowest pass up: height, younger and older row, saddle, size after it.
 
         ``size`` counts the minima of the component once the merge is done.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.mueller_brown().barcode.merge_tree().round(1)
+           height  younger  older  saddle  size
+        0   -72.2        2      1       1     2
+        1   -40.7        1      0       0     3
         """
         rows = np.flatnonzero(np.isfinite(self.death))
         # among equal heights the youngest merges first, so nothing merges into what is gone
@@ -177,7 +266,21 @@ class Barcode:
         )
 
     def plot(self, ax=None, **kwargs):
-        """Draw the segments on a matplotlib Axes and return it: :func:`toscore.plots.barcode`."""
+        """Draw the segments on a matplotlib Axes and return it: :func:`toscore.plots.barcode`.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Default: the current one.
+        **kwargs
+            Further arguments of :func:`toscore.plots.barcode`.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.himmelblau().barcode.plot().get_xlabel()
+        'value of $f$'
+        """
         from toscore import plots
 
         return plots.barcode(self, ax=ax, **kwargs)
@@ -230,12 +333,31 @@ def bootstrap_interval(scores, confidence: float = 0.95, seed: int = 0) -> tuple
         TO-scores of independent runs. With two or three the interval is hardly wider than their
         range: no resampling makes up for seeds that were not run.
     confidence : float in (0, 1)
+        Share of resampled means that lie in the interval.
     seed : int
         Of the 9,999 resamples.
+
+    Returns
+    -------
+    low, high : float
+
+    Raises
+    ------
+    ValueError
+        Fewer than two scores, a score that is not finite, or a confidence out of range.
+    TypeError
+        Scores that are not real numbers.
 
     References
     ----------
     Efron and Tibshirani 1993, An introduction to the bootstrap, chapter 13.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> low, high = ts.bootstrap_interval([0.2, 0.3, 0.4, 0.3, 0.2])
+    >>> 0.2 <= low < 0.28 < high <= 0.4
+    True
     """
     scores = _finite_vector(scores, "scores")
     if len(scores) < 2:
@@ -284,10 +406,19 @@ def barcode_of_minima(losses, pairs, saddles, intervals=None) -> Barcode:
     ValueError
         No minima, values that are not finite, pairs out of range, or a pass below one of the
         minima it connects (by more than rounding): no path can have such a maximum.
+    TypeError
+        Values that are not real numbers, or pairs that are not integers.
 
     References
     ----------
     arXiv:2012.15834, section 2 (segments as least passes to a lower minimum).
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> code = ts.barcode_of_minima([0.0, 1.0, 0.5], [[0, 1], [0, 2], [1, 2]], [3.0, 1.5, 2.0])
+    >>> code.death.tolist(), code.saddle.tolist()
+    ([inf, 2.0, 1.5], [-1, 2, 1])
     """
     losses = _finite_vector(losses, "losses")
     if not len(losses):
@@ -427,6 +558,15 @@ def barcode_of_graph(values, edges) -> Barcode:
     References
     ----------
     arXiv:1912.00043, section 3 and algorithm 1.
+
+    Examples
+    --------
+    A path of five vertices, with a minimum at each end:
+
+    >>> import toscore as ts
+    >>> code = ts.barcode_of_graph([0, 2, 4, 3, 1], [[0, 1], [1, 2], [2, 3], [3, 4]])
+    >>> code.minimum.tolist(), code.birth.tolist(), code.death.tolist()
+    ([0, 4], [0.0, 1.0], [inf, 4.0])
     """
     values = _finite_vector(values, "values")
     if not len(values):
@@ -475,6 +615,7 @@ def barcode_of_grid(values) -> Barcode:
     Parameters
     ----------
     values : real, n-dimensional array
+        The function at the points; any integer or floating dtype.
 
     Returns
     -------
@@ -486,6 +627,17 @@ def barcode_of_grid(values) -> Barcode:
     ------
     ValueError, TypeError
         An empty or 0-dimensional array, or values that are not finite real numbers.
+
+    References
+    ----------
+    arXiv:1912.00043, section 3, with the cubes' corners as the graph.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> code = ts.barcode_of_grid([[0, 5, 1], [6, 4, 7], [3, 8, 2]])
+    >>> code.birth.tolist(), code.death.tolist()
+    ([0.0, 1.0, 3.0, 2.0], [inf, 4.0, 4.0, 4.0])
     """
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()

@@ -46,7 +46,34 @@ _PLACES = len(PROFILE_T) + len(_LENGTHWISE)
 
 
 def bezier(controls: torch.Tensor, t, pieces: int = 1) -> torch.Tensor:
-    """Points of Bézier curves: controls (P, K, D), parameters (P, m) -> (P, m, D)."""
+    """Points of Bézier curves.
+
+    Parameters
+    ----------
+    controls : tensor (P, K, D)
+        The control points; a path begins in the first and ends in the last.
+    t : real (P, m)
+        Parameters in [0, 1].
+    pieces : int
+        Curves of equal degree that each path is a chain of; neighbours share a control point, so
+        that K - 1 is a multiple of it.
+
+    Returns
+    -------
+    tensor (P, m, D)
+        In the dtype of ``controls``.
+
+    References
+    ----------
+    Farin 2002, Curves and surfaces for CAGD, chapters 4 and 5.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import toscore as ts
+    >>> ts.bezier(torch.tensor([[[0.0, 0.0], [1.0, 2.0], [2.0, 0.0]]]), [[0.0, 0.5]]).tolist()
+    [[[0.0, 0.0], [1.0, 1.0]]]
+    """
     return bernstein(torch.as_tensor(t).to(controls), controls.shape[1], pieces) @ controls
 
 

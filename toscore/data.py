@@ -30,7 +30,17 @@ NAMES = tuple(_SETS)
 
 
 class DataError(Exception):
-    """Any fault of a data set or of a request for one."""
+    """Any fault of a data set or of a request for one.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> try:
+    ...     ts.load_data("letters")
+    ... except ts.data.DataError as fault:
+    ...     print(type(fault).__name__)
+    UnknownDataset
+    """
 
 
 class BadRequest(DataError, ValueError):
@@ -75,14 +85,31 @@ class Data:
 
     Attributes
     ----------
-    x_train, x_test : float32 tensors (N, C, H, W), standardised: (pixel - mean) / std by channel
-    y_train, y_test : int64 tensors (N,), labels from 0 to n_classes - 1
-    name, n_classes, shape : the data set, its number of classes, and (C, H, W)
-    source : where the images came from, without any path of the machine
-    checksum : sha256 (hex) of the chosen pixels and labels before standardisation, so that it
-        depends neither on floating point nor on the kind of file they were read from
-    mean, std : C floats each, in pixel units (0 to 255; digits 0 to 16), of the chosen training
-        images; std is 1 for a channel that is constant there
+    x_train, x_test : float32 tensors (N, C, H, W)
+        Standardised: (pixel - mean) / std by channel.
+    y_train, y_test : int64 tensors (N,)
+        Labels from 0 to ``n_classes - 1``.
+    name : str
+        The data set.
+    n_classes : int
+        How many classes it has.
+    shape : tuple
+        (C, H, W).
+    source : str
+        Where the images came from, without any path of the machine.
+    checksum : str
+        sha256 (hex) of the chosen pixels and labels before standardisation, so that it depends
+        neither on floating point nor on the kind of file they were read from.
+    mean, std : tuple
+        C floats each, in pixel units (0 to 255; digits 0 to 16), of the chosen training images;
+        std is 1 for a channel that is constant there.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> data = ts.load_data("digits", n_train=50, n_test=20)
+    >>> data.shape, data.n_classes, data.x_train.dtype, len(data.x_test)
+    ((1, 8, 8), 10, torch.float32, 20)
     """
 
     x_train: torch.Tensor = field(repr=False)
@@ -101,13 +128,14 @@ class Data:
 def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=False):
     """Load a data set as standardised tensors.
 
-    Looks for ``NAME.npz`` under `root`, then for torchvision's own layout there, and downloads
-    that only if allowed. ``digits`` always comes from scikit-learn and needs no `root`: 36 images
+    Looks for ``NAME.npz`` under ``root``, then for torchvision's own layout there, and downloads
+    that only if allowed. ``digits`` always comes from scikit-learn and needs no ``root``: 36 images
     of each class (360) are its fixed test part, the other 1437 its training part.
 
     Parameters
     ----------
     name : {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"}
+        Which data set.
     root : path, optional
         Folder of the files; by default ``$TOSCORE_DATA``.
     n_train, n_test : int >= 1, optional
@@ -116,7 +144,7 @@ def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=Fa
     seed : int from 0 to 2**32 - 1
         Picks the samples; the two parts are picked independently of each other.
     download : bool
-        Allow torchvision to download into `root`; so does ``TOSCORE_DOWNLOAD=1``.
+        Allow torchvision to download into ``root``; so does ``TOSCORE_DOWNLOAD=1``.
 
     Returns
     -------
@@ -126,6 +154,15 @@ def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=Fa
     ------
     DataError
         Always one of its subclasses in this module; each is a fault of its own.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> data = ts.load_data("digits")
+    >>> len(data.x_train), len(data.x_test)
+    (1437, 360)
+    >>> ts.load_data("digits", n_train=100).y_train.bincount().tolist()
+    [10, 10, 10, 10, 10, 10, 10, 10, 10, 10]
     """
     n_classes = _entry(name)[0]
     counts = {"train": n_train, "test": n_test}
@@ -158,12 +195,24 @@ def load_data(name, root=None, n_train=None, n_test=None, seed=0, *, download=Fa
 def check_data(root=None):
     """Say of every data set what is found where; never raises and never downloads.
 
+    Parameters
+    ----------
+    root : path, optional
+        Folder of the files; by default ``$TOSCORE_DATA``.
+
     Returns
     -------
     list of dict
-        One for each of `NAMES`: ``name``; ``found`` (all files are there); ``where`` (a path,
+        One for each of ``NAMES``: ``name``; ``found`` (all files are there); ``where`` (a path,
         "scikit-learn" or ""); ``n_train``, ``n_test``, ``source`` and ``checksum`` (of all
         samples) where sound, else None; ``fault`` (the error's message) or None.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> digits = ts.data.check_data()[0]
+    >>> digits["name"], digits["found"], digits["where"], digits["n_train"]
+    ('digits', True, 'scikit-learn', 1437)
     """
     records = []
     for name in NAMES:
@@ -184,12 +233,14 @@ def check_data(root=None):
 def export_data(name, out, root=None, download=False):
     """Write a whole data set as the offline archive ``NAME.npz``, atomically.
 
-    `load_data` reads it from any folder, without torchvision and without a network (``digits`` it
-    still takes from scikit-learn: there the archive, with pixels 0 to 16, serves other programs).
+    :func:`toscore.load_data` reads it from any folder, without torchvision and without a network
+    (``digits`` it still takes from scikit-learn: there the archive, with pixels 0 to 16, serves
+    other programs).
 
     Parameters
     ----------
-    name, root, download : as for `load_data`
+    name, root, download
+        As for :func:`toscore.load_data`.
     out : path
         Folder, made if need be, or a file name that ends in ``.npz``.
 
@@ -201,9 +252,17 @@ def export_data(name, out, root=None, download=False):
     Raises
     ------
     DataError
-        As `load_data`.
+        As :func:`toscore.load_data`.
     OSError
-        If `out` can't be written.
+        If ``out`` can't be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import toscore as ts
+    >>> with TemporaryDirectory() as folder:
+    ...     ts.data.export_data("digits", folder).name
+    'digits.npz'
     """
     arrays, source = _read(name, _find(name, root, download))
     out = Path(out).expanduser()

@@ -61,12 +61,49 @@ CELL = ["width", "depth", "seed"]  # what tells one barcode of an experiment fro
 
 
 class MissingResult(FileNotFoundError):
-    """No complete stored result; the message holds the command that makes it."""
+    """No complete stored result; the message holds the command that makes it.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     try:
+    ...         ts.load_or_run("fc-mnist", "gpu", results=folder)
+    ...     except ts.MissingResult as fault:
+    ...         print(str(fault).split(". ")[1])
+    Make it with: toscore run fc-mnist --profile gpu
+    """
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """A stored experiment: raw losses, from which barcodes and scores are recomputed."""
+    """A stored experiment: raw losses, from which barcodes and scores are recomputed.
+
+    Attributes
+    ----------
+    name, profile : str
+        Which experiment.
+    manifest : dict
+        Settings, versions, data, hardware and seconds, as stored.
+    minima : DataFrame
+        One row a minimum: width, depth, seed, loss and what else :class:`toscore.Minima` tells.
+    passes : DataFrame
+        One row a pair of minima that was connected.
+    segments : DataFrame
+        One row a segment of a barcode.
+    profile_t : float64 array (T,)
+        Parameters along a path.
+    profiles : float64 array (P, T)
+        The loss along every path, in the order of ``passes``.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> result = ts.load_or_run("fc-mnist", "laptop")
+    >>> result.name, len(result.passes) == len(result.profiles)
+    ('fc-mnist', True)
+    """
 
     name: str
     profile: str
@@ -78,16 +115,49 @@ class Result:
     profiles: np.ndarray
 
     def barcodes(self) -> dict[tuple[int, int, int], Barcode]:
-        """Barcode of every (width, depth, seed), computed from the losses and passes."""
+        """Barcode of every (width, depth, seed), computed from the losses and passes.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> codes = ts.load_or_run("fc-mnist", "laptop").barcodes()
+        >>> min(codes), len(codes)
+        ((2, 1, 0), 12)
+        """
         return _barcodes(self.minima, self.passes)
 
     def scores(self, kind: str = "mean") -> pd.DataFrame:
-        """TO-score of every barcode, one row each: width, depth, seed, score."""
+        """TO-score of every barcode, one row each: width, depth, seed, score.
+
+        Parameters
+        ----------
+        kind : str
+            As for :meth:`toscore.Barcode.to_score`.
+
+        Raises
+        ------
+        ValueError
+            As there.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> scores = ts.load_or_run("fc-mnist", "laptop").scores()
+        >>> list(scores.columns), bool((scores.score >= 0).all())
+        (['width', 'depth', 'seed', 'score'], True)
+        """
         rows = [(*cell, code.to_score(kind)) for cell, code in self.barcodes().items()]
         return pd.DataFrame(rows, columns=[*CELL, "score"])
 
     def provenance(self) -> str:
-        """What a figure drawn from this result has to say about where it comes from."""
+        """What a figure drawn from this result has to say about where it comes from.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.load_or_run("fc-mnist", "laptop").provenance()[:44]
+        'fc-mnist, profile laptop: mnist sample, 200 '
+        """
         m, s = self.manifest, self.manifest["settings"]
         return (
             f"{self.name}, profile {self.profile}: {s['dataset']} sample, "
@@ -119,8 +189,10 @@ def run(
 
     Parameters
     ----------
-    name, profile : str
-        See ``toscore list``. The profile defaults to $TOSCORE_PROFILE, else "laptop".
+    name : str
+        See ``toscore list``.
+    profile : str, optional
+        "smoke", "laptop" or "gpu". Defaults to $TOSCORE_PROFILE, else "laptop".
     fresh : bool
         Start over; what was stored moves to a folder ``<profile>.old`` beside it.
     workers : int, optional
@@ -134,6 +206,12 @@ def run(
         Where the data sets are; see :func:`toscore.load_data`.
     results : path, optional
         The results folder; defaults to $TOSCORE_RESULTS, else ``results/`` of the project.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Result
 
     Raises
     ------
@@ -143,6 +221,15 @@ def run(
         The data set is not there.
     OSError
         The disk is full, or the scheduler can't be reached. What was finished is kept.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     result = ts.run("fc-mnist", "smoke", workers=1, results=folder, progress=False)
+    >>> len(result.barcodes()), result.manifest["data"]["n_train"]
+    (4, 200)
     """
     settings, folder = _find(name, profile, results)
     profile = folder.name
@@ -215,11 +302,16 @@ def load_or_run(name: str, profile: str | None = None, *, results=None) -> Resul
     Parameters
     ----------
     name : str
+        See ``toscore list``.
     profile : str, optional
         Defaults to $TOSCORE_PROFILE; without that, to "gpu" where such a result is stored, else
         "laptop".
     results : path, optional
         The results folder, as for :func:`run`.
+
+    Returns
+    -------
+    Result
 
     Raises
     ------
@@ -227,6 +319,12 @@ def load_or_run(name: str, profile: str | None = None, *, results=None) -> Resul
         What is stored was computed under other settings than the code now has.
     MissingResult
         Nothing complete is stored for this profile. A smaller one never takes its place.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.load_or_run("fc-mnist", "laptop").manifest["data"]["name"]
+    'mnist'
     """
     if profile is None and not os.environ.get("TOSCORE_PROFILE"):
         stored = _read_manifest(_find(name, "gpu", results)[1])
@@ -259,6 +357,18 @@ def states(results=None) -> pd.DataFrame:
     """Every experiment and profile: its state, and the seconds it took.
 
     "done", "partial", "missing", or "stale": made under other settings, or by other code.
+
+    Parameters
+    ----------
+    results : path, optional
+        The results folder, as for :func:`toscore.run`.
+
+    Examples
+    --------
+    >>> from toscore.experiment import states
+    >>> table = states()
+    >>> list(table.columns), sorted(table.profile.unique())
+    (['name', 'profile', 'state', 'seconds'], ['gpu', 'laptop', 'smoke'])
     """
     rows, code = [], _source_digest()
     for name, profiles in EXPERIMENTS.items():

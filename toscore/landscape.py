@@ -29,6 +29,8 @@ _PROBE = 8  # inputs used to try a model out before anything is computed with it
 class Landscape:
     """The loss surface of a torch module on a fixed training set.
 
+    ``f(theta)`` is the mean loss over all samples plus ``weight_decay / 2 * |theta|^2``.
+
     Parameters
     ----------
     model : torch.nn.Module
@@ -39,9 +41,11 @@ class Landscape:
     loss_fn : callable (outputs, targets) -> scalar tensor
         The mean loss over a batch.
     weight_decay : float >= 0
-        The factor of |theta|^2 / 2. Above zero, minima exist and are isolated up to symmetry.
-    device, dtype : optional
-        Default to the model's own. float32 or float64.
+        The factor of ``|theta|^2 / 2``. Above zero, minima exist and are isolated up to symmetry.
+    device : torch.device, optional
+        Default: that of the model's parameters.
+    dtype : torch.float32 or torch.float64, optional
+        Default: that of the model's parameters.
     memory : int, optional
         Bytes one evaluation may use for activations; larger stacks go through in chunks. Defaults
         to 128 MiB on a CPU and to 40 % of the free memory on a GPU.
@@ -53,6 +57,8 @@ class Landscape:
     ----------
     dim : int
         Number of trainable parameters D.
+    start : tensor (D,)
+        The parameters that the model came with.
 
     Raises
     ------
@@ -60,6 +66,17 @@ class Landscape:
         Anything that would make f random, history-dependent or undefined: running batch-norm
         statistics, dropout left on, complex, integer or half-precision parameters, inputs that are
         not finite, labels out of range, a loss that is not a scalar. The message names the cure.
+
+    Examples
+    --------
+    Two samples, each its own class, and a linear network that knows nothing yet:
+
+    >>> import torch
+    >>> import toscore as ts
+    >>> network = torch.nn.Linear(2, 2)
+    >>> land = ts.Landscape(network, torch.eye(2), torch.tensor([0, 1]))
+    >>> land.dim, round(float(land.loss(torch.zeros(6))), 4)
+    (6, 0.6931)
     """
 
     def __init__(
@@ -108,21 +125,67 @@ class Landscape:
     # -- the function and its derivatives ---------------------------------------------------------
 
     def loss(self, theta) -> torch.Tensor:
-        """f at each point: (..., D) -> (...), in the unit of ``loss_fn`` (nats by default)."""
+        """f at each point, in the unit of ``loss_fn`` (nats by default).
+
+        Parameters
+        ----------
+        theta : real (..., D)
+            Points.
+
+        Returns
+        -------
+        tensor (...)
+            In the landscape's dtype.
+
+        Raises
+        ------
+        ValueError
+            The last axis has not D entries, or there is no point.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> land.loss(torch.zeros(3, 6)).double().round(decimals=4).tolist()
+        [0.6931, 0.6931, 0.6931]
+        """
         points, shape = self._points(theta)
         with torch.no_grad():
             (values,) = self._mean_over_data(self._value_alone, points)
         return values.reshape(shape)
 
     def loss_and_grad(self, theta, batch=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """f and its gradient: (..., D) -> (...), (..., D).
+        """f and its gradient at each point.
 
         Parameters
         ----------
-        theta : (..., D)
+        theta : real (..., D)
+            Points.
         batch : int64 tensor (b,) or (..., b), optional
             Numbers of training samples to average over instead of all of them: one batch for the
             whole stack, or one for each point. For optimisers only; f is the full mean.
+
+        Returns
+        -------
+        values : tensor (...)
+        gradients : tensor (..., D)
+
+        Raises
+        ------
+        ValueError
+            The last axis of ``theta`` has not D entries, or there is no point.
+        TypeError
+            ``batch`` is empty or not int64.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> value, gradient = land.loss_and_grad(torch.zeros(6))
+        >>> gradient.tolist()
+        [-0.25, 0.25, 0.25, -0.25, 0.0, 0.0]
         """
         points, shape = self._points(theta)
         if batch is not None:
@@ -135,7 +198,34 @@ class Landscape:
         return values.reshape(shape), gradients.reshape(*shape, self.dim)
 
     def hvp(self, theta, v) -> torch.Tensor:
-        """Hessian of f times v at each point: (..., D), (..., D) -> (..., D)."""
+        """Hessian of f times a vector at each point.
+
+        Parameters
+        ----------
+        theta, v : real (..., D)
+            Points and vectors; their leading axes are broadcast.
+
+        Returns
+        -------
+        tensor (..., D)
+
+        Raises
+        ------
+        ValueError
+            The last axis of ``theta`` or ``v`` has not D entries, or one of them is empty.
+
+        References
+        ----------
+        Pearlmutter 1994 (doi:10.1162/neco.1994.6.1.147).
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> land.hvp(torch.zeros(6), torch.eye(6)).diagonal().double().round(decimals=3).tolist()
+        [0.125, 0.125, 0.125, 0.125, 0.25, 0.25]
+        """
         points, shape = self._points(theta)
         vectors, v_shape = self._points(v, "v")
         full = torch.broadcast_shapes((*shape, self.dim), (*v_shape, self.dim))
@@ -147,9 +237,38 @@ class Landscape:
             return self._mean_over_data(self._hessian_product, pairs)[0].reshape(full)
 
     def error(self, theta, inputs=None, targets=None) -> torch.Tensor:
-        """Share of misclassified samples in [0, 1] at each point: (..., D) -> (...).
+        """Share of misclassified samples in [0, 1] at each point.
 
-        On the training set, or on ``inputs`` (m, ...) with integer labels ``targets`` (m,).
+        Parameters
+        ----------
+        theta : real (..., D)
+            Points.
+        inputs : tensor (m, ...), optional
+            Other samples than the training set.
+        targets : integer tensor (m,), optional
+            Their labels.
+
+        Returns
+        -------
+        tensor (...)
+
+        Raises
+        ------
+        ValueError
+            Only one of ``inputs`` and ``targets``, or inputs that are not finite; points as for
+            :meth:`loss`.
+        TypeError
+            Targets that are not one integer label a sample; complex inputs.
+
+        Examples
+        --------
+        With all scores equal the first class wins, which is right for one sample of two:
+
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> land.error(torch.zeros(6)).item()
+        0.5
         """
         points, shape = self._points(theta)
         if (inputs is None) != (targets is None):
@@ -169,18 +288,66 @@ class Landscape:
         return values.reshape(shape)
 
     def sample(self, n: int, seed: int = 0) -> torch.Tensor:
-        """n starting points, (n, D): fresh initialisations of the model.
+        """Starting points: fresh initialisations of the model.
 
         Point i depends on (seed, i) alone, so a longer sample begins with the shorter one. Every
         module with a ``reset_parameters`` method is reset by it; a parameter that no such module
         owns is redrawn from a normal distribution with the given tensor's mean and deviation.
+
+        Parameters
+        ----------
+        n : int
+            Number of points, at least 1.
+        seed : int
+            At least 0.
+
+        Returns
+        -------
+        tensor (n, D)
+
+        Raises
+        ------
+        ValueError
+            ``n`` or ``seed`` out of range.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> points = land.sample(3, seed=1)
+        >>> points.shape, points.equal(land.sample(5, seed=1)[:3])
+        (torch.Size([3, 6]), True)
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         return torch.stack([self._initialise(seed, i) for i in range(n)])
 
     def module(self, theta) -> nn.Module:
-        """A copy of the model with the parameters of one point, theta (D,)."""
+        """A copy of the model with the parameters of one point.
+
+        Parameters
+        ----------
+        theta : real (D,)
+            The point.
+
+        Returns
+        -------
+        torch.nn.Module
+
+        Raises
+        ------
+        ValueError
+            More than one point, or one without D entries.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> land.module(torch.ones(6))(torch.eye(2)).tolist()
+        [[2.0, 2.0], [2.0, 2.0]]
+        """
         points, _ = self._points(theta)
         if len(points) != 1:
             raise ValueError(f"theta must be one point, got {len(points)}")
@@ -191,7 +358,16 @@ class Landscape:
         return module
 
     def double(self) -> Landscape:
-        """This landscape in float64: itself, or a copy that is made once."""
+        """This landscape in float64: itself, or a copy that is made once.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> land.dtype, land.double().dtype
+        (torch.float32, torch.float64)
+        """
         if self.dtype == torch.float64:
             return self
         if self._double is None:

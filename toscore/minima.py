@@ -37,6 +37,7 @@ class Minima:
         ran out, and its birth an upper bound. It says nothing of the Hessian: where the budget
         ended before Newton's method did, a saddle may be among the points.
     grad_tol : float
+        The tolerance they were found with.
     train_error, test_error : float64 arrays (N,) or None
         Misclassified shares, where the landscape has labels and held-out data were given.
     start : int64 array (N,)
@@ -44,6 +45,14 @@ class Minima:
     evaluations : int64 array (N,)
         Gradients of the full f spent on each in the second stage.
     seconds : float
+        Time that all of them took.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> found = ts.find_minima(ts.surfaces.himmelblau(), 12, progress=False)
+    >>> len(found), bool(found.stationary.all())
+    (4, True)
     """
 
     theta: torch.Tensor
@@ -61,7 +70,15 @@ class Minima:
         return len(self.theta)
 
     def to_frame(self) -> pd.DataFrame:
-        """Tidy table, one row a minimum (without the points themselves)."""
+        """Tidy table, one row a minimum (without the points themselves).
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> found = ts.find_minima(ts.surfaces.mueller_brown(), 12, progress=False)
+        >>> sorted(found.to_frame().loss.round(2))
+        [-146.7, -108.17, -80.77]
+        """
         names = ["start", "loss", "grad_norm", "stationary", "train_error", "test_error"]
         columns = {k: getattr(self, k) for k in [*names, "evaluations"]}
         return pd.DataFrame({k: v for k, v in columns.items() if v is not None})
@@ -92,9 +109,11 @@ def find_minima(
     Parameters
     ----------
     landscape : Landscape or Surface
-    n, seed : int
-        Number of starts, and the seed they and their mini-batches depend on. Start i depends on
-        (seed, i) alone.
+        Whose minima.
+    n : int
+        Number of starts. Start i depends on (seed, i) alone.
+    seed : int
+        What they and their mini-batches depend on.
     steps : int, optional
         Steps of Adam; by default 400 on a network and 0 on an analytic surface.
     lr : float
@@ -128,6 +147,21 @@ def find_minima(
         Counts, step sizes or tolerances out of range.
     FloatingPointError
         Training reached a loss that is not finite; the message names the start and the cure.
+
+    References
+    ----------
+    Kingma and Ba 2015 (arXiv:1412.6980) for Adam; Liu and Nocedal 1989 (doi:10.1007/BF01589116) for
+    L-BFGS.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> data = ts.load_data("digits", n_train=50)
+    >>> network = ts.mlp(data.shape, width=2, activation="gelu")
+    >>> land = ts.Landscape(network, data.x_train, data.y_train)
+    >>> found = ts.find_minima(land, 2, steps=20, max_evaluations=50, progress=False)
+    >>> found.theta.shape, bool((found.loss < 2.3).all())
+    (torch.Size([2, 160]), True)
     """
     data = hasattr(landscape, "inputs")
     steps = (400 if data else 0) if steps is None else steps

@@ -18,7 +18,34 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "softplus": nn.Softplus, "tanh"
 def mlp(shape=(1, 28, 28), classes=10, *, width=16, depth=1, activation="relu") -> nn.Module:
     """Fully connected network with ``depth`` hidden layers of ``width`` units.
 
-    Maps inputs (n, *shape) to class scores (n, classes). ``shape`` is the shape of one input.
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one input.
+    classes : int
+        Number of scores.
+    width, depth : int
+        Units of a hidden layer, and hidden layers; at least 1.
+    activation : {"relu", "gelu", "softplus", "tanh"}
+        After each hidden layer.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps inputs ``(n, *shape)`` to class scores ``(n, classes)``.
+
+    Raises
+    ------
+    ValueError
+        Another activation, or a width or depth that is no whole number above 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import toscore as ts
+    >>> network = ts.mlp((1, 8, 8), width=4, depth=2)
+    >>> network(torch.zeros(5, 1, 8, 8)).shape, sum(p.numel() for p in network.parameters())
+    (torch.Size([5, 10]), 330)
     """
     _check(width, depth, activation)
     layers: list[nn.Module] = [nn.Flatten()]
@@ -35,9 +62,38 @@ def cnn(
     """Convolutional network: ``depth`` 3x3 convolutions with ``width`` channels.
 
     Each of the first two halves the image (2x2 mean pooling); the scores are a linear function of
-    the channels' means, so the number of parameters does not depend on the image size. ``stride``
-    is that of the first convolution; from 3 on it reads patches of that size that do not overlap.
-    Maps inputs (n, C, H, W) to class scores (n, classes).
+    the channels' means, so the number of parameters does not depend on the image size.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W) of one input.
+    classes : int
+        Number of scores.
+    width, depth : int
+        Channels, and convolutions; at least 1.
+    activation : {"relu", "gelu", "softplus", "tanh"}
+        After each convolution.
+    stride : int
+        That of the first convolution; from 3 on it reads patches of that size that do not overlap.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps inputs ``(n, C, H, W)`` to class scores ``(n, classes)``.
+
+    Raises
+    ------
+    ValueError
+        Another activation, or a width, depth or stride that is no whole number above 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import toscore as ts
+    >>> network = ts.cnn((1, 8, 8), width=4)
+    >>> network(torch.zeros(5, 1, 8, 8)).shape, sum(p.numel() for p in network.parameters())
+    (torch.Size([5, 10]), 238)
     """
     _check(width, depth, activation, stride)
     layers: list[nn.Module] = []
@@ -95,7 +151,41 @@ def resnet(
     pooling after it. Nothing stands where the paper's network has batch normalisation:
     the loss after any normalisation does not depend on the length of the weights before it, so that
     weight decay would shrink them for ever, and there would be no minimum to find.
-    Maps inputs (n, C, H, W) to class scores (n, classes).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W) of one input.
+    classes : int
+        Number of scores.
+    width, depth : int
+        Channels, and residual blocks of two 3x3 convolutions each; at least 1.
+    activation : {"relu", "gelu", "softplus", "tanh"}
+        After the first convolution, and within and after each block.
+    stride : int
+        That of the first convolution; from 3 on it reads patches of that size that do not overlap.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps inputs ``(n, C, H, W)`` to class scores ``(n, classes)``.
+
+    Raises
+    ------
+    ValueError
+        Another activation, or a width, depth or stride that is no whole number above 0.
+
+    References
+    ----------
+    He et al. 2016 (arXiv:1512.03385), without its batch normalisation.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import toscore as ts
+    >>> network = ts.resnet((3, 32, 32), width=4)
+    >>> network(torch.zeros(5, 3, 32, 32)).shape, sum(p.numel() for p in network.parameters())
+    (torch.Size([5, 10]), 754)
     """
     _check(width, depth, activation, stride)
     layers = [_first(shape[0], width, stride), ACTIVATIONS[activation](), _Half()]

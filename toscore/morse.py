@@ -54,6 +54,13 @@ def critical_points(surface, n: int = 512, seed: int = 0) -> tuple[torch.Tensor,
     ------
     ValueError
         ``n`` below 1, or a degenerate critical point, at which the index means nothing.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> points = ts.morse.critical_points(ts.surfaces.himmelblau(), 128)
+    >>> [len(some) for some in points]
+    [4, 4, 1]
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
@@ -109,6 +116,7 @@ def check_outward(surface, n: int = 33) -> None:
     Parameters
     ----------
     surface : Surface
+        In any number of coordinates, if n to the power of D - 1 points are not too many.
     n : int
         The outward part of the gradient is looked at on a grid of n points in each coordinate.
 
@@ -116,6 +124,11 @@ def check_outward(surface, n: int = 33) -> None:
     ------
     ValueError
         Naming the place where f rises least.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.morse.check_outward(ts.surfaces.himmelblau())
     """
     if surface.periodic:
         return
@@ -136,14 +149,16 @@ def check_outward(surface, n: int = 33) -> None:
 def flow(surface, points, up: bool = False) -> np.ndarray:
     """Gradient trajectories from each point, down to where they come to rest, or up.
 
-    They follow the gradient with speed |g| / (|g| + s), where s is a hundredth of its typical
-    size: the same curves as with speed |g|, but none takes for ever. Just outside a box that
+    They follow the gradient g with speed ``|g| / (|g| + s)``, where s is a hundredth of its typical
+    size: the same curves as with speed ``|g|``, but none takes for ever. Just outside a box that
     is not periodic they stop.
 
     Parameters
     ----------
     surface : Surface
+        Whose gradient.
     points : float64 tensor or array (k, D)
+        Where the trajectories begin.
     up : bool
         Whether to climb.
 
@@ -156,6 +171,17 @@ def flow(surface, points, up: bool = False) -> np.ndarray:
     ------
     RuntimeError
         Where some trajectory does not come to rest.
+
+    References
+    ----------
+    Milnor 1963, Morse theory, section 3.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> path = ts.morse.flow(ts.surfaces.himmelblau(), [[4.0, 4.0]])
+    >>> path[-1].round(2).tolist()
+    [[3.0, 2.0]]
     """
     points = np.asarray(points, dtype=np.float64)
     size = _size(surface)
@@ -186,6 +212,7 @@ def lasso(surface, top, saddles, step: float = 0.005) -> list[np.ndarray]:
     Parameters
     ----------
     surface : Surface
+        The function.
     top : float64 tensor (D,)
         The point of index 2.
     saddles : float64 tensor (m, D)
@@ -202,6 +229,14 @@ def lasso(surface, top, saddles, step: float = 0.005) -> list[np.ndarray]:
     ------
     RuntimeError
         Where it does not come to rest.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.four_wells()
+    >>> loops = ts.morse.lasso(surface, surface.higher[0][0], surface.saddles, step=0.02)
+    >>> loops[0].shape
+    (48, 3)
     """
     reach = step * _size(surface)
     velocity, band = _velocity(surface, up=False, slow=0.1), surface.dim - 1
@@ -261,6 +296,20 @@ def boundary(surface, critical) -> list[np.ndarray]:
         alternating count is not that of a box (1) or of a torus (0); a trajectory that ends in no
         critical point of the right index; or a result whose square is not zero, or whose homology
         is not that of the box or torus.
+
+    References
+    ----------
+    Barannikov 1994, "The framed Morse complex and its invariants"; Milnor 1965, Lectures on the
+    h-cobordism theorem, section 7.
+
+    Examples
+    --------
+    Each column is a saddle, each 1 a minimum that one of its descents reaches:
+
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.three_hump_camel()
+    >>> ts.morse.boundary(surface, surface.critical)[0].tolist()
+    [[1, 1], [1, 0], [0, 1]]
     """
     dim, name = surface.dim, surface.name
     if dim > 3:
@@ -320,6 +369,13 @@ class CanonicalForm:
         Column j is the new basis element with highest point j, in terms of the old ones.
     boundary : tuple of int64 arrays (n_{k-1}, n_k)
         The boundary operator in the new basis: a 1 for each pair, and zeros.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> form = ts.morse.canonical_form([[0.0, 1.0], [3.0]], [[[1], [1]]])
+    >>> form.pairs.tolist(), form.essential.tolist()
+    ([[0, 1, 0]], [[0, 0]])
     """
 
     values: tuple[np.ndarray, ...]
@@ -329,7 +385,19 @@ class CanonicalForm:
     boundary: tuple[np.ndarray, ...]
 
     def bars(self, degree: int) -> np.ndarray:
-        """Births and deaths in a degree, float64 (n, 2); death is ``inf`` where there is none."""
+        """Births and deaths in a degree, float64 (n, 2); death is ``inf`` where there is none.
+
+        Parameters
+        ----------
+        degree : int
+            From 0 to D.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.morse.canonical_form([[0.0, 1.0], [3.0]], [[[1], [1]]]).bars(0).tolist()
+        [[0.0, inf], [1.0, 3.0]]
+        """
         pairs = self.pairs[self.pairs[:, 0] == degree]
         alone = self.essential[self.essential[:, 0] == degree, 1]
         birth = self.values[degree][np.concatenate([pairs[:, 1], alone])]
@@ -338,7 +406,16 @@ class CanonicalForm:
         return bars[np.lexsort(bars.T[::-1])]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a bar: degree, birth, death, and which points (-1: none) they are."""
+        """One row a bar: degree, birth, death, and which points (-1: none) they are.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.morse.canonical_form([[0.0, 1.0], [3.0]], [[[1], [1]]]).to_frame()
+           degree  birth  death  creator  destroyer
+        0       0    0.0    inf        0         -1
+        1       0    1.0    3.0        1          0
+        """
         rows = [(k, self.values[k][i], self.values[k + 1][j], i, j) for k, i, j in self.pairs]
         rows += [(k, self.values[k][i], np.inf, i, -1) for k, i in self.essential]
         columns = ["degree", "birth", "death", "creator", "destroyer"]
@@ -367,6 +444,17 @@ def canonical_form(values, boundary, modulus: int = 2) -> CanonicalForm:
     ValueError
         Shapes that do not fit, a modulus that is no prime, values that are not finite, an element
         whose boundary is higher than itself, or a boundary of a boundary that is not zero.
+
+    References
+    ----------
+    Barannikov 1994, "The framed Morse complex and its invariants"; arXiv:1912.00043, section 2.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> form = ts.morse.canonical_form([[0.0, 1.0], [3.0]], [[[1], [1]]])
+    >>> form.bars(0).tolist()
+    [[0.0, inf], [1.0, 3.0]]
     """
     values = tuple(np.asarray(v, dtype=np.float64).reshape(-1) for v in values)
     matrices = [np.asarray(m) for m in boundary]

@@ -46,9 +46,11 @@ class Paths:
         The largest value of f found along the path: an upper bound of the true pass.
     t : float64 array (P,)
         Where the path is highest: its parameter on the curve, in [0, 1].
-    profiles : float64 array (P, T), profile_t : float64 array (T,)
-        f along the path, and the parameters of the columns.
-    controls : P tensors (K, D)
+    profiles : float64 array (P, T)
+        f along the path.
+    profile_t : float64 array (T,)
+        The parameters of the columns of ``profiles``, from 0 to 1.
+    controls : tuple of P tensors (K, D)
         Bézier control points of each path, the two minima included. :meth:`at` evaluates them.
     pieces : int64 array (P,)
         Bézier curves that a path is made of, end to end: 1, or more where it was certified.
@@ -71,6 +73,14 @@ class Paths:
     evaluations : int
         Points at which f or its gradient was computed, over all pairs, skipped ones included.
     seconds : float
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.mueller_brown()
+    >>> paths = ts.connect(surface, surface.minima, [[0, 2], [1, 2]], progress=False)
+    >>> paths.pairs.tolist(), paths.saddle.round(1).tolist()
+    ([[0, 2], [1, 2]], [-40.7, -72.2])
     """
 
     pairs: np.ndarray
@@ -95,39 +105,121 @@ class Paths:
 
     @property
     def floor(self) -> np.ndarray:
-        """f at the higher end of each path, (P,): no pass is lower."""
+        """f at the higher end of each path, float64 (P,); no pass is lower.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> ts.connect(surface, surface.minima, [[1, 2]], progress=False).floor.round(1).tolist()
+        [-80.8]
+        """
         return np.maximum(self.profiles[:, 0], self.profiles[:, -1])
 
     @property
     def excess(self) -> np.ndarray:
-        """Height of each pass over the higher of its two ends, (P,)."""
+        """Height of each pass over the higher of its two ends, (P,).
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> ts.connect(surface, surface.minima, [[1, 2]], progress=False).excess.round(1).tolist()
+        [8.5]
+        """
         return self.saddle - self.floor
 
     @property
     def spread(self) -> np.ndarray:
-        """Highest less lowest maximum among the independent runs, (P,); NaN after one run."""
+        """Highest less lowest maximum among the independent runs, (P,); NaN after one run.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.himmelblau()
+        >>> paths = ts.connect(surface, surface.minima, [[0, 1]], restarts=2, progress=False)
+        >>> paths.restarts.shape, bool(paths.spread[0] >= 0)
+        ((1, 2), True)
+        """
         if self.restarts.shape[1] < 2:
             return np.full(len(self), np.nan)
         return np.ptp(self.restarts, axis=1)
 
     @property
     def certified(self) -> np.ndarray:
-        """True where the path is as low as a saddle of index 1 or its higher end, bool (P,)."""
+        """True where the path is as low as a saddle of index 1 or its higher end, bool (P,).
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> ts.connect(surface, surface.minima, [[1, 2]], progress=False).certified.tolist()
+        [True]
+        """
         sure = self.certificates["verdict"].isin(["index 1", LEVEL])
         return sure.to_numpy(dtype=bool, copy=True)
 
     def at(self, row: int, t) -> torch.Tensor:
-        """Points of one path at parameters t in [0, 1], (m,) -> (m, D)."""
+        """Points of one path.
+
+        Parameters
+        ----------
+        row : int
+            Which path.
+        t : real (m,)
+            Parameters in [0, 1].
+
+        Returns
+        -------
+        tensor (m, D)
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> paths = ts.connect(surface, surface.minima, [[0, 1]], progress=False)
+        >>> paths.at(0, [0.0, 1.0]).allclose(surface.minima[:2])
+        True
+        """
         t = torch.as_tensor(t)[None]
         return bezier(self.controls[row][None], t, int(self.pieces[row]))[0]
 
     def along(self, t) -> torch.Tensor:
-        """Points of every path at the same parameters, (m,) -> (P, m, D)."""
+        """Points of every path at the same parameters.
+
+        Parameters
+        ----------
+        t : real (m,)
+            Parameters in [0, 1].
+
+        Returns
+        -------
+        tensor (P, m, D)
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> paths = ts.connect(surface, surface.minima, [[0, 2], [1, 2]], progress=False)
+        >>> paths.along([0.0, 0.5, 1.0]).shape
+        torch.Size([2, 3, 2])
+        """
         points = [self.at(row, t) for row in range(len(self))]
         return torch.stack(points) if points else self.points[:, None].expand(-1, len(t), -1)
 
     def to_frame(self) -> pd.DataFrame:
-        """Tidy table, one row a pass."""
+        """Tidy table, one row a pass.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> paths = ts.connect(surface, surface.minima, [[0, 2], [1, 2]], progress=False)
+        >>> paths.to_frame()[["i", "j", "saddle", "certified"]].round(1)
+           i  j  saddle  certified
+        0  0  2   -40.7       True
+        1  1  2   -72.2       True
+        """
         columns = {"i": self.pairs[:, 0], "j": self.pairs[:, 1], "saddle": self.saddle}
         columns |= {"excess": self.excess, "maximum": self.maximum, "t": self.t}
         columns |= {"spread": self.spread, "certified": self.certified}
@@ -139,6 +231,24 @@ class Paths:
 
         The interval of a certified pass goes from the saddle to its path's maximum; that of any
         other from the lowest to the highest maximum of the independent runs.
+
+        Parameters
+        ----------
+        losses : real (N,)
+            Those of the minima that the paths connect.
+
+        Raises
+        ------
+        ValueError
+            Losses that are not finite, or fewer than the pairs name.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.mueller_brown()
+        >>> paths = ts.connect(surface, surface.minima, [[0, 2], [1, 2]], progress=False)
+        >>> paths.barcode(surface.loss(surface.minima)).diagram().round(1).tolist()
+        [[-108.2, -40.7], [-80.8, -72.2]]
         """
         high = np.maximum(self.restarts.max(axis=1, initial=-np.inf), self.maximum)
         high = np.where(self.certified, self.maximum, high)
@@ -220,6 +330,14 @@ def connect(
     ----------
     Garipov et al. 2018 (arXiv:1802.10026), section 3, for curves trained at random points; Liu and
     Nocedal 1989 (doi:10.1007/BF01589116) for L-BFGS.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.himmelblau()
+    >>> paths = ts.connect(surface, surface.minima, [[0, 1], [1, 2]], progress=False)
+    >>> paths.saddle.round(2).tolist(), paths.certified.tolist()
+    ([67.72, 104.02], [True, True])
     """
     theta = minima.theta if isinstance(minima, Minima) else torch.as_tensor(minima)
     if theta.ndim != 2 or theta.shape[1] != landscape.dim:
@@ -308,6 +426,23 @@ def certify(
     Paths
         ``maximum`` is lower where that succeeded, and never higher. Where ``certified``, ``saddle``
         and ``points`` are the saddle's, and the difference to ``maximum`` is what is unproven.
+
+    Raises
+    ------
+    ValueError
+        A budget below 1, or rows out of range.
+
+    References
+    ----------
+    See :func:`find_saddle`.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.himmelblau()
+    >>> paths = ts.connect(surface, surface.minima, [[0, 1]], certified=False, progress=False)
+    >>> ts.certify(surface, paths, progress=False).certificates.verdict.tolist()
+    ['index 1']
     """
     if budget < 1:
         raise ValueError(f"budget must be at least 1, got {budget}")
@@ -397,12 +532,26 @@ def loss_barcode(
         Number of starting points, and the seed of everything random.
     minima, paths : dict, optional
         Further settings of :func:`find_minima` and :func:`connect`.
+    progress : bool
+        Show progress bars.
 
     Returns
     -------
     Barcode
         Every finite segment's death is a certified saddle, or a path's maximum and so an upper
         bound of the pass; see ``death_interval``.
+
+    Raises
+    ------
+    ValueError, FloatingPointError
+        As :func:`find_minima` and :func:`connect`.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> code = ts.loss_barcode(ts.surfaces.mueller_brown(), 12, progress=False)
+    >>> code.diagram().round(1).tolist()
+    [[-108.2, -40.7], [-80.8, -72.2]]
     """
     found = find_minima(landscape, n, seed, **{"progress": progress} | (minima or {}))
     passes = connect(landscape, found, **{"seed": seed, "progress": progress} | (paths or {}))

@@ -47,7 +47,13 @@ GREY = "#6e6e6e"
 
 
 def use_style() -> None:
-    """Set the look of all figures: colour-blind safe colours, and SVG when in IPython."""
+    """Set the look of all figures: colour-blind safe colours, and SVG when in IPython.
+
+    Examples
+    --------
+    >>> from toscore import plots
+    >>> plots.use_style()
+    """
     sns.set_theme(style="ticks", palette="colorblind")
     plt.rcParams.update(
         {
@@ -71,7 +77,19 @@ def use_style() -> None:
 
 
 def colors(n: int) -> list[str]:
-    """n colours as hex strings, colour-blind safe; they repeat after ten."""
+    """n colours as hex strings, colour-blind safe; they repeat after ten.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+
+    Examples
+    --------
+    >>> from toscore import plots
+    >>> plots.colors(2)
+    ['#0173b2', '#de8f05']
+    """
     return sns.color_palette("colorblind", max(n, 1)).as_hex()[:n]
 
 
@@ -81,6 +99,7 @@ def barcode(code: Barcode, ax=None, *, sort="birth", color=None, names=None, lab
     Parameters
     ----------
     code : Barcode
+        Of any origin.
     ax : matplotlib Axes, optional
         Default: the current one.
     sort : {"birth", "length"}
@@ -95,6 +114,19 @@ def barcode(code: Barcode, ax=None, *, sort="birth", color=None, names=None, lab
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        Another ``sort``.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> ax = plots.barcode(ts.surfaces.mueller_brown().barcode, names=list("ABC"))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['A', 'B', 'C']
     """
     if sort not in ("birth", "length"):
         raise ValueError(f"sort must be 'birth' or 'length', got {sort!r}")
@@ -131,6 +163,7 @@ def merge_tree(code: Barcode, ax=None, *, color=None, names=None):
     Parameters
     ----------
     code : Barcode
+        Of any origin.
     ax : matplotlib Axes, optional
         Default: the current one.
     color : sequence of matplotlib colours, one for each row
@@ -141,6 +174,13 @@ def merge_tree(code: Barcode, ax=None, *, color=None, names=None):
     Returns
     -------
     matplotlib Axes
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> plots.merge_tree(ts.surfaces.himmelblau().barcode).get_ylabel()
+    'value of $f$'
     """
     ax = plt.gca() if ax is None else ax
     color = colors(len(code)) if color is None else color
@@ -193,7 +233,27 @@ def _places(code: Barcode) -> np.ndarray:
 
 
 def panels(n: int, **kwargs):
-    """The figure and a list of n Axes: one row up to three, else two rows."""
+    """The figure and a list of n Axes: one row up to three, else two rows.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    **kwargs
+        Further arguments of ``matplotlib.pyplot.subplots``.
+
+    Returns
+    -------
+    fig : matplotlib Figure
+    axes : list of n matplotlib Axes
+
+    Examples
+    --------
+    >>> from toscore import plots
+    >>> fig, axes = plots.panels(5)
+    >>> len(axes)
+    5
+    """
     rows = 1 if n < 4 else 2
     columns = -(-n // rows)
     size = (3.6 * columns, 2.7 * rows)
@@ -206,7 +266,27 @@ def panels(n: int, **kwargs):
 
 
 def barcodes(codes: dict, ax=None):
-    """Several barcodes in one Axes, sorted by birth, one colour for each key of ``codes``."""
+    """Several barcodes in one Axes, sorted by birth, one colour for each key of ``codes``.
+
+    Parameters
+    ----------
+    codes : dict of str -> Barcode
+        Their names, for the legend.
+    ax : matplotlib Axes, optional
+        Default: the current one.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> codes = {f.__name__: f().barcode for f in (ts.surfaces.branin, ts.surfaces.himmelblau)}
+    >>> plots.barcodes(codes).get_legend_handles_labels()[1]
+    ['branin', 'himmelblau']
+    """
     ax = plt.gca() if ax is None else ax
     shades = colors(len(codes))
     fields = ("birth", "death", "minimum", "saddle", "parent")
@@ -224,10 +304,26 @@ def profiles(paths, landscape=None, minima=None, ax=None):
     Parameters
     ----------
     paths : Paths
-    landscape, minima : Landscape and Minima, optional
-        Those that the paths were made from.
+        From :func:`toscore.connect`.
+    landscape : Landscape or Surface, optional
+        That which the paths were made on.
+    minima : Minima, optional
+        Those that the paths connect.
     ax : matplotlib Axes, optional
         Default: the current one.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> surface = ts.surfaces.himmelblau()
+    >>> paths = ts.connect(surface, surface.minima, [[0, 1]], progress=False)
+    >>> plots.profiles(paths).get_ylabel()
+    'loss'
     """
     ax = plt.gca() if ax is None else ax
     shade, mark = colors(2)
@@ -252,10 +348,24 @@ def convergence(paths, ax=None, *, floor: float = 1e-7):
     Parameters
     ----------
     paths : Paths
+        From :func:`toscore.connect`.
     ax : matplotlib Axes, optional
         Default: the current one.
     floor : float
         Smaller excesses are drawn here.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> surface = ts.surfaces.himmelblau()
+    >>> paths = ts.connect(surface, surface.minima, [[0, 1]], progress=False)
+    >>> plots.convergence(paths).get_legend_handles_labels()[1]
+    ['0–1']
     """
     ax = plt.gca() if ax is None else ax
     shades = colors(len(paths))
@@ -279,11 +389,26 @@ def on_surface(surface, curves: dict, ax=None, *, top: float | None = None):
     Parameters
     ----------
     surface : Surface
+        With two coordinates and known minima.
     curves : dict of label -> array (m, 2)
+        Points along each.
     ax : matplotlib Axes, optional
         Default: the current one.
     top : float, optional
         Contour lines end here; by default three quarters up.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> surface = ts.surfaces.himmelblau()
+    >>> ax = plots.on_surface(surface, {"straight line": surface.minima[:2]}, top=200)
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('x', 'y')
     """
     ax = plt.gca() if ax is None else ax
     (x0, x1), (y0, y1) = surface.box.tolist()
@@ -307,13 +432,26 @@ def methods(traces, names, ax=None, *, ours: str = "toscore.connect"):
     Parameters
     ----------
     traces : DataFrame
-        Columns landscape, method, seconds, mean_excess and, as shares, ``time`` and ``left``.
+        Columns landscape, method and, as shares, ``time`` and ``left``.
     names : list of str
         The methods, in the order of the legend.
     ax : matplotlib Axes, optional
         Default: the current one.
     ours : str
         The method drawn thicker.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from toscore import plots
+    >>> columns = {"landscape": "a", "method": "one", "time": [0.1, 1.0], "left": [0.5, 0.2]}
+    >>> traces = pd.DataFrame(columns)
+    >>> plots.methods(traces, ["one"]).get_ylabel()
+    'excess (straight line = 1)'
     """
     ax = plt.gca() if ax is None else ax
     grid = np.geomspace(0.03, 1, 30)
@@ -332,8 +470,33 @@ def methods(traces, names, ax=None, *, ours: str = "toscore.connect"):
 
 
 def straight_lines(landscape, minima, pairs, n: int = 65) -> np.ndarray:
-    """Loss at n points on the straight line between the minima of each pair, (P, n)."""
-    ends = minima.theta[pairs]
+    """Loss on the straight line between the minima of each pair.
+
+    Parameters
+    ----------
+    landscape : Landscape or Surface
+        The function.
+    minima : Minima
+        Of that landscape.
+    pairs : int (P, 2)
+        Which of them.
+    n : int
+        Evenly spaced points on each line.
+
+    Returns
+    -------
+    float64 array (P, n)
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> surface = ts.surfaces.himmelblau()
+    >>> found = ts.find_minima(surface, 6, progress=False)
+    >>> plots.straight_lines(surface, found, [[0, 1]], n=5).shape
+    (1, 5)
+    """
+    ends = minima.theta[np.asarray(pairs)]
     t = np.linspace(0, 1, n)[:, None]
     points = ends[:, None, 0] + (ends[:, None, 1] - ends[:, None, 0]) * ends.new_tensor(t)
     return landscape.loss(points).cpu().double().numpy()
@@ -344,6 +507,26 @@ def scores_by_width(result, ax=None, seed: int = 0):
 
     Pale bars: 95 % bootstrap intervals of the mean segment over all segments of one width and
     depth; none where there is a single segment.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    seed : int
+        Of the resamples.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> plots.scores_by_width(ts.load_or_run("fc-mnist", "laptop")).get_xlabel()
+    'width'
     """
     ax = plt.gca() if ax is None else ax
     codes, scores = result.barcodes(), result.scores()
@@ -391,8 +574,28 @@ def scores(results: dict):
 def trends(table, ax=None, *, color=None):
     """What a factor multiplies the TO-score by: a point and its interval for each row of a table.
 
-    ``table`` is that of :func:`toscore.trends.trends`. Left of the dashed line at 1 the score
-    falls. The row called "all" is drawn apart and heavier.
+    Left of the dashed line at 1 the score falls. The row called "all" is drawn apart and heavier.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From :func:`toscore.trends.trends`.
+    ax : matplotlib Axes, optional
+        Default: the current one.
+    color : matplotlib colour, optional
+        Default: the first of the palette.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from toscore import plots
+    >>> row = {"factor": "width", "ratio": 0.7, "low": 0.5, "high": 0.9}
+    >>> plots.trends(pd.DataFrame([row], index=["fc-mnist"])).get_xlabel()
+    'TO-score × … per doubled width'
     """
     ax = plt.gca() if ax is None else ax
     color = colors(1)[0] if color is None else color
@@ -437,6 +640,20 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40, sta
     Returns
     -------
     plotly.graph_objects.Figure
+
+    Raises
+    ------
+    ValueError
+        ``values`` of another shape than the coordinates make.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> values = [0.0, 2.0, 1.0, 3.0]
+    >>> fig = plots.level_slider(values, ts.barcode_of_grid(values), [0, 1, 2, 3], levels=10)
+    >>> len(fig.frames)
+    13
     """
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
@@ -653,6 +870,17 @@ def relaxing(surface, stages):
     Returns
     -------
     plotly.graph_objects.Figure
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> surface = ts.surfaces.himmelblau()
+    >>> def stage(budget):
+    ...     settings = {"budget": budget, "certified": False, "progress": False}
+    ...     return ts.connect(surface, surface.minima, [[0, 1]], **settings)
+    >>> len(plots.relaxing(surface, [stage(400), stage(1000)]).frames)
+    2
     """
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
@@ -755,8 +983,18 @@ def show(fig, alt: str) -> None:
     Parameters
     ----------
     fig : plotly.graph_objects.Figure
+        Such as from :func:`level_slider`.
     alt : str
         What the figure shows, for those who can't see it.
+
+    Examples
+    --------
+    Outside a notebook its data are printed:
+
+    >>> from plotly import graph_objects
+    >>> from toscore import plots
+    >>> plots.show(graph_objects.Figure(), alt="an empty figure")  # doctest: +ELLIPSIS
+    {'application/vnd.plotly.v1+json': ...}
     """
     from IPython.display import display
 
@@ -804,6 +1042,22 @@ def sortable(table, caption: str) -> None:
 
     Numbers are sorted by value, also where a unit or an interval follows them. The index becomes
     the first column.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With an index.
+    caption : str
+        Above the table.
+
+    Examples
+    --------
+    Outside a notebook only its name is printed:
+
+    >>> import pandas as pd
+    >>> from toscore import plots
+    >>> plots.sortable(pd.DataFrame({"width": [2, 4]}, index=["a", "b"]), caption="Networks")
+    <IPython.core.display.HTML object>
     """
     from IPython.display import HTML, display
 

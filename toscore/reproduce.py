@@ -19,6 +19,7 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     Parameters
     ----------
     result : Result
+        A stored experiment.
     network : (width, depth, seed), optional
         By default the smallest one, with the first seed.
     data_root : path, optional
@@ -37,6 +38,16 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     ------
     ValueError
         The result has no such network, or its images are not those found now.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from tempfile import TemporaryDirectory
+    >>> from toscore.reproduce import rerun
+    >>> with TemporaryDirectory() as folder:
+    ...     result = ts.run("fc-mnist", "smoke", workers=1, results=folder, progress=False)
+    >>> bool((rerun(result).difference < 1e-3).all())
+    True
     """
     stored = Settings(**result.manifest["settings"])
     cells = result.barcodes()

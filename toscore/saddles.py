@@ -52,6 +52,13 @@ class Saddle:
         Their unit eigenvectors (one where D = 1).
     iterations, products : int
         Newton steps, and Hessian-vector products spent.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> found = ts.find_saddle(ts.surfaces.himmelblau(), [0.1, 2.9])
+    >>> found.verdict, round(found.value, 2), (found.eigenvalues < 0).tolist()
+    ('index 1', 67.72, [True, False])
     """
 
     point: torch.Tensor
@@ -99,7 +106,9 @@ def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start
     tol : float
         Residual at which an eigenvalue counts as found, relative to its size.
     start : array (D,), optional
-        First vector; by default random, from ``seed``.
+        First vector; by default random.
+    seed : int
+        Of that.
 
     Returns
     -------
@@ -109,9 +118,22 @@ def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start
     residuals : float64 array (k,)
         Norms of H v - lambda v: bounds of the eigenvalues' errors.
 
+    Raises
+    ------
+    ValueError
+        ``theta`` is not one point of the landscape, or ``k`` is out of range.
+
     References
     ----------
     Lehoucq, Sorensen and Yang 1998, ARPACK users' guide (doi:10.1137/1.9780898719628).
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.six_hump_camel()
+    >>> values, vectors, residuals = ts.lowest_eigenvalues(surface, [0.0, 0.0])
+    >>> values.round(4).tolist()
+    [-8.0623, 8.0623]
     """
     landscape = landscape.double()
     theta = torch.as_tensor(theta, dtype=torch.float64, device=landscape.device)
@@ -182,6 +204,8 @@ def find_saddle(
 
     Raises
     ------
+    ValueError
+        ``theta`` is not one point of the landscape.
     FloatingPointError
         f or its gradient is not finite at the starting point.
 
@@ -189,6 +213,15 @@ def find_saddle(
     ----------
     Cerjan and Miller 1981 (doi:10.1063/1.442352) for following a mode uphill; Munro and Wales 1999
     (doi:10.1103/PhysRevB.59.3969) for doing so with the lowest modes only.
+
+    Examples
+    --------
+    From a point near the lowest saddle of the Müller–Brown potential:
+
+    >>> import toscore as ts
+    >>> found = ts.find_saddle(ts.surfaces.mueller_brown(), [0.2, 0.3])
+    >>> found.point.numpy().round(3).tolist(), found.verdict
+    ([0.212, 0.293], 'index 1')
     """
     landscape = landscape.double()
     point = torch.as_tensor(theta, dtype=torch.float64, device=landscape.device)

@@ -23,7 +23,26 @@ TREE_DIM = 15  # in more dimensions a tree search is slower than looking at all 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Sampled points (n, D), values there (n,), edges (m, 2) of their graph, and its barcode."""
+    """Points, the function there, their graph and its barcode.
+
+    Attributes
+    ----------
+    points : float array (n, D)
+        Where the function was evaluated.
+    values : float array (n,)
+        The function there.
+    edges : int64 array (m, 2)
+        Neighbours, from :func:`neighbour_graph`.
+    barcode : Barcode
+        From :func:`toscore.barcode_of_graph`.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> sample = ts.sampling.sample_barcode(ts.surfaces.mueller_brown(), 2**8)
+    >>> sample.points.shape, sample.values.shape
+    ((256, 2), (256,))
+    """
 
     points: np.ndarray
     values: np.ndarray
@@ -37,6 +56,26 @@ def default_neighbours(n: int, dim: int) -> int:
     On a slope half of the neighbours are higher. So the k nearest all are with probability 2^-k,
     and n 2^-k false minima are to be expected: less than one from k = log2(n) on. The 4 dim are
     for valleys and ridges, which take neighbours on all sides, and what the paper's authors use.
+
+    Parameters
+    ----------
+    n, dim : int
+        Points, and coordinates.
+
+    Returns
+    -------
+    int
+        At most n - 1.
+
+    References
+    ----------
+    arXiv:1912.00043, section 4, for 4 dim.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.sampling.default_neighbours(1000, 2), ts.sampling.default_neighbours(1000, 5)
+    (10, 20)
     """
     return min(n - 1, max(4 * dim, int(np.ceil(np.log2(n)))))
 
@@ -51,6 +90,7 @@ def neighbour_graph(points, k: int, period=None) -> np.ndarray:
     Parameters
     ----------
     points : real (n, D), finite
+        Where the vertices are.
     k : int
         In 1..n - 1.
     period : float (D,), optional
@@ -60,6 +100,17 @@ def neighbour_graph(points, k: int, period=None) -> np.ndarray:
     -------
     int64 array (m, 2)
         Each edge once, the smaller number first, in rising order.
+
+    Raises
+    ------
+    ValueError
+        No points, points of another shape or not finite, or ``k`` out of range.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.sampling.neighbour_graph([[0.0], [1.0], [3.0]], k=1).tolist()
+    [[0, 1], [1, 2]]
     """
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or not points.size:
@@ -92,6 +143,7 @@ def sample_barcode(
     Parameters
     ----------
     landscape : Surface, Landscape, or anything with ``loss``
+        The function.
     n : int
         Number of points, at least 2.
     k : int, optional
@@ -99,12 +151,30 @@ def sample_barcode(
     box : float (D, 2), optional
         Where to put the points. By default ``landscape.box``; a landscape without one is sampled
         by its own ``sample``, and then ``sobol`` says nothing.
+    seed : int
+        Of the points.
     sobol : bool
         Scrambled Sobol points, which fill the box evenly; else independent, uniform ones.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    ValueError
+        ``n`` below 2; or as :func:`neighbour_graph` and :func:`toscore.barcode_of_graph`.
 
     References
     ----------
     arXiv:1912.00043, algorithm 1.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> sample = ts.sampling.sample_barcode(ts.surfaces.mueller_brown(), 2**12)
+    >>> len(ts.sampling.persistent(sample.barcode, tol=5.0))
+    3
     """
     if n < 2:
         raise ValueError(f"a graph needs at least 2 points, got n = {n}")
@@ -132,6 +202,24 @@ def persistent(code: Barcode, tol: float) -> Barcode:
 
     The parent of a segment is as long or longer (it begins no later and ends no earlier), so it is
     never dropped before its child.
+
+    Parameters
+    ----------
+    code : Barcode
+        Of any origin.
+    tol : float
+        In units of the function.
+
+    Returns
+    -------
+    Barcode
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> code = ts.barcode_of_minima([0.0, 1.0, 2.9], [[0, 1], [1, 2]], [3.0, 3.0])
+    >>> ts.sampling.persistent(code, tol=0.5).birth.tolist()
+    [0.0, 1.0]
     """
     keep = np.flatnonzero(code.lengths > tol)
     row = np.full(len(code) + 1, -1)

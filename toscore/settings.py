@@ -67,11 +67,50 @@ class Relaxing(TypedDict, total=False):
 class Settings:
     """All that decides the numbers of an experiment, and nothing else.
 
-    Validated by pydantic: a bad value raises a ``ValidationError``, a ValueError, that names the
-    field. ``None`` images means all there are; ``stride`` is that of the first convolution,
-    ``None`` the family's own. Images are averaged over squares of ``pooling`` by ``pooling``
-    pixels, for networks that would need a weight for each. Each of the ``kinds`` overrides settings
-    of ``minima``: ``n_minima`` are trained of each, from the same starts, and share one barcode.
+    Validated by pydantic.
+
+    Attributes
+    ----------
+    dataset : str
+        "digits", "mnist", "fashion_mnist", "cifar10", "cifar100" or "svhn".
+    n_train, n_test : int or None
+        Images, even by class; None means all there are.
+    family : str
+        "mlp", "cnn" or "resnet": :func:`toscore.mlp`, :func:`toscore.cnn`, :func:`toscore.resnet`.
+    widths, depths, seeds : tuple of int
+        A network for each combination.
+    n_minima : int
+        Starts a network, and of each of the ``kinds``.
+    activation : str
+        "relu", "gelu", "softplus" or "tanh".
+    stride : int or None
+        That of the first convolution; None means the family's own.
+    pooling : int
+        Images are averaged over squares of so many pixels a side, for networks that would need a
+        weight for each.
+    weight_decay : float
+        As for :class:`toscore.Landscape`.
+    minima : dict
+        Further settings of :func:`toscore.find_minima`.
+    kinds : dict of dict
+        Each overrides settings of ``minima``: ``n_minima`` are trained of each, from the same
+        starts, and share one barcode.
+    paths : dict
+        Further settings of :func:`toscore.connect`.
+    device : str
+        "cpu" or "cuda".
+
+    Raises
+    ------
+    ValueError
+        A field with a bad value, which pydantic's ``ValidationError`` names.
+
+    Examples
+    --------
+    >>> from toscore.experiment import EXPERIMENTS
+    >>> settings = EXPERIMENTS["fc-mnist"]["smoke"]
+    >>> settings.dataset, settings.widths, settings.n_minima
+    ('digits', (2, 4), 3)
     """
 
     dataset: Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"]
@@ -99,6 +138,14 @@ class Settings:
         return stride
 
     def digest(self) -> str:
+        """sha256 of the settings, in hex: a stored result holds it, so that a change is noticed.
+
+        Examples
+        --------
+        >>> from toscore.experiment import EXPERIMENTS
+        >>> len(EXPERIMENTS["fc-mnist"]["smoke"].digest())
+        64
+        """
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 

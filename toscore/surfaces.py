@@ -47,6 +47,8 @@ class Surface:
 
     Attributes
     ----------
+    name : str
+        For messages and titles.
     f : callable (..., D) -> (...)
         Torch-differentiable.
     box : float64 tensor (D, 2)
@@ -62,6 +64,13 @@ class Surface:
         Exact; ``saddle`` is the row of ``saddles``.
     periodic : bool
         Whether opposite sides of the box are one: then f lives on a torus.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.himmelblau()
+    >>> len(surface.minima), len(surface.saddles), sorted(surface.barcode.death.round(2).tolist())
+    (4, 4, [13.31, 67.72, 104.02, inf])
     """
 
     name: str
@@ -79,18 +88,55 @@ class Surface:
 
     @property
     def dim(self) -> int:
-        """Number of coordinates D."""
+        """Number of coordinates D.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.four_wells().dim
+        3
+        """
         return len(self.box)
 
     @property
     def critical(self) -> tuple[torch.Tensor, ...] | None:
-        """All critical points, (k, D) for each index 0, 1, …, D; None where they are not known."""
+        """All critical points, (k, D) for each index 0, 1, …, D; None where they are not known.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> [len(points) for points in ts.surfaces.himmelblau().critical]
+        [4, 4, 1]
+        """
         if self.minima is None or self.higher is None:
             return None
         return self.minima, self.saddles, *self.higher
 
     def sample(self, n: int, seed: int = 0) -> torch.Tensor:
-        """n points drawn uniformly from the box, (n, D); point i depends on (seed, i) alone."""
+        """Points drawn uniformly from the box; point i depends on (seed, i) alone.
+
+        Parameters
+        ----------
+        n : int
+            Number of points, at least 1.
+        seed : int
+            At least 0.
+
+        Returns
+        -------
+        float64 tensor (n, D)
+
+        Raises
+        ------
+        ValueError
+            ``n`` below 1.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.himmelblau().sample(4).shape
+        torch.Size([4, 2])
+        """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         low, high = self.box.T.numpy()
@@ -98,12 +144,58 @@ class Surface:
         return torch.tensor(np.array(draws))
 
     def loss(self, theta) -> torch.Tensor:
-        """f at each point: (..., D) -> (...)."""
+        """f at each point.
+
+        Parameters
+        ----------
+        theta : real (..., D)
+            Points, in the box or outside of it.
+
+        Returns
+        -------
+        float64 tensor (...)
+
+        Raises
+        ------
+        ValueError
+            The last axis has not D entries, or there is no point.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.himmelblau().loss([[0.0, 0.0], [3.0, 2.0]]).tolist()
+        [170.0, 0.0]
+        """
         with torch.no_grad():
             return self.f(self._points(theta))
 
     def loss_and_grad(self, theta, batch=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """f and its gradient: (..., D) -> (...), (..., D). There is no data, so no ``batch``."""
+        """f and its gradient at each point.
+
+        Parameters
+        ----------
+        theta : real (..., D)
+            Points.
+        batch : None
+            There is no data to take one from.
+
+        Returns
+        -------
+        values : float64 tensor (...)
+        gradients : float64 tensor (..., D)
+
+        Raises
+        ------
+        ValueError
+            Any ``batch``; points as for :meth:`loss`.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> value, gradient = ts.surfaces.himmelblau().loss_and_grad([0.0, 0.0])
+        >>> gradient.tolist()
+        [-14.0, -22.0]
+        """
         if batch is not None:
             raise ValueError(f"the surface {self.name!r} has no training set to take a batch from")
         points = self._points(theta).clone().requires_grad_()
@@ -112,14 +204,43 @@ class Surface:
         return values.detach(), gradient
 
     def hvp(self, theta, v) -> torch.Tensor:
-        """Hessian of f times v at each point: (..., D), (..., D) -> (..., D)."""
+        """Hessian of f times a vector at each point.
+
+        Parameters
+        ----------
+        theta, v : real (..., D)
+            Points and vectors; their leading axes are broadcast.
+
+        Returns
+        -------
+        float64 tensor (..., D)
+
+        Raises
+        ------
+        ValueError
+            The last axis of ``theta`` or ``v`` has not D entries, or one of them is empty.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> ts.surfaces.himmelblau().hvp([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]]).tolist()
+        [[-42.0, 0.0], [0.0, -26.0]]
+        """
         points, v = torch.broadcast_tensors(self._points(theta), self._points(v))
         points = points.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(self.f(points).sum(), points, create_graph=True)
         return torch.autograd.grad((gradient * v).sum(), points)[0]
 
     def double(self) -> Surface:
-        """Itself: surfaces are evaluated in float64."""
+        """Itself: surfaces are evaluated in float64.
+
+        Examples
+        --------
+        >>> import toscore as ts
+        >>> surface = ts.surfaces.ring()
+        >>> surface.double() is surface
+        True
+        """
         return self
 
     def _points(self, theta) -> torch.Tensor:
@@ -141,11 +262,20 @@ def from_function(f: Callable, box, name: str = "function") -> Surface:
         Must accept stacks of points in float64 and treat each on its own.
     box : array-like (D, 2)
         Lower and upper end in every coordinate, finite.
+    name : str
+        For messages and titles.
 
     Raises
     ------
     ValueError
         A box that is no box, or an f whose result has another shape than (...).
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> bowl = ts.surfaces.from_function(lambda p: (p**2).sum(dim=-1), [(-1, 1)] * 2)
+    >>> bowl.loss([0.5, 0.5]).item()
+    0.5
     """
     box = torch.as_tensor(np.asarray(box, dtype=np.float64))
     if box.ndim != 2 or box.shape[1] != 2 or not len(box):
@@ -185,7 +315,15 @@ def _polish(f: Callable, points, dim: int) -> torch.Tensor:
 
 
 def mueller_brown() -> Surface:
-    """Potential of Müller and Brown 1979 (doi:10.1007/BF00547608): 3 minima, 2 saddles."""
+    """Potential of Müller and Brown 1979 (doi:10.1007/BF00547608): 3 minima, 2 saddles.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.mueller_brown()
+    >>> surface.loss(surface.minima).numpy().round(2).tolist()
+    [-146.7, -108.17, -80.77]
+    """
     a = torch.tensor([-1.0, -1.0, -6.5, 0.7], dtype=torch.float64)
     b = torch.tensor([0.0, 0.0, 11.0, 0.6], dtype=torch.float64)
     c = torch.tensor([-10.0, -10.0, -6.5, 0.7], dtype=torch.float64)
@@ -212,6 +350,12 @@ def himmelblau() -> Surface:
 
     Himmelblau 1972, Applied Nonlinear Programming. Which of the equal minima counts as the lowest
     does not change the segments, only whose they are.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> sorted(ts.surfaces.himmelblau().barcode.death.round(2).tolist())
+    [13.31, 67.72, 104.02, inf]
     """
 
     def f(p):
@@ -238,6 +382,12 @@ def six_hump_camel() -> Surface:
     """Six-hump camel function on [-2.2, 2.2] x [-1.2, 1.2]: 6 minima, 7 saddles, 2 maxima.
 
     Dixon and Szegő 1978. Outside the box it rises without further minima.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> round(ts.surfaces.six_hump_camel().barcode.to_score(), 4)
+    0.56
     """
 
     def f(p):
@@ -267,7 +417,20 @@ def double_wells(a, b) -> Surface:
     Parameters
     ----------
     a, b : array-like (n,)
-        Barrier heights a_i > 0 and tilts with |b_i| < 8 a_i / (3 sqrt 3), so that both wells exist.
+        Barrier heights a_i > 0 and tilts with ``|b_i| < 8 a_i / (3 sqrt 3)``, so that both wells
+        exist.
+
+    Raises
+    ------
+    ValueError
+        Vectors of different or no length, more than 12 coordinates, or one without two wells.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.double_wells([1, 2], [0.1, 0.3])
+    >>> len(surface.minima), len(surface.saddles)
+    (4, 4)
     """
     a, b = np.atleast_1d(np.asarray(a, float)), np.atleast_1d(np.asarray(b, float))
     if a.ndim != 1 or a.shape != b.shape or not len(a):
@@ -322,6 +485,24 @@ def rastrigin(dim: int = 2, cells: int = 1) -> Surface:
 
     Sum over i of x_i^2 + 10 (1 - cos 2 pi x_i); Mühlenbein, Schomisch and Born 1991
     (doi:10.1016/S0167-8191(05)80052-3). The box ends at barriers, or a little outside of them.
+
+    Parameters
+    ----------
+    dim : int
+        Coordinates D.
+    cells : int
+        Minima on either side of the origin, in each coordinate.
+
+    Raises
+    ------
+    ValueError
+        ``dim`` or ``cells`` below 1, or more than 5000 minima.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> len(ts.surfaces.rastrigin(dim=2, cells=1).minima)
+    9
     """
     if not (dim >= 1 and cells >= 1 and (2 * cells + 1) ** dim <= _MOST):
         raise ValueError(
@@ -343,9 +524,25 @@ def rastrigin(dim: int = 2, cells: int = 1) -> Surface:
 
 
 def styblinski_tang(dim: int = 2) -> Surface:
-    """Half the sum over i of x_i^4 - 16 x_i^2 + 5 x_i on [-5, 5]^D: 2^D minima.
+    """Half the sum over i of ``x_i^4 - 16 x_i^2 + 5 x_i`` on [-5, 5]^D: 2^D minima.
 
     Styblinski and Tang 1990 (doi:10.1016/0893-6080(90)90029-K).
+
+    Parameters
+    ----------
+    dim : int
+        Coordinates D, in 1..12.
+
+    Raises
+    ------
+    ValueError
+        ``dim`` out of range.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> round(float(ts.surfaces.styblinski_tang(dim=2).barcode.birth.min()), 3)
+    -78.332
     """
     if not 1 <= dim <= 12:
         raise ValueError(f"dim must lie in 1..12, got {dim}")
@@ -358,12 +555,12 @@ def styblinski_tang(dim: int = 2) -> Surface:
 
 
 def deep_linear(depth: int = 3, decay: float = 0.1) -> Surface:
-    """The loss of the deepest thinnest linear network: (1 - w_1 w_2 … w_L)^2 + decay |w|^2.
+    """The loss of the deepest thinnest linear network: ``(1 - w_1 w_2 … w_L)^2 + decay |w|^2``.
 
     It has 2^(L - 1) equally low minima, one for each choice of signs whose product is positive. Two
     layers meet in a saddle at the origin. From three layers on the origin is a minimum itself, a
     bad one: each good one is reached from it over a saddle of its own. All are on diagonals, with
-    |w_i| = t and decay = t^(L-2) (1 - t^L), where the gradient vanishes.
+    ``|w_i| = t`` and ``decay = t^(L-2) (1 - t^L)``, where the gradient vanishes.
 
     Parameters
     ----------
@@ -371,7 +568,19 @@ def deep_linear(depth: int = 3, decay: float = 0.1) -> Surface:
         Layers L, in 2..8.
     decay : float
         Positive, and so small that there are minima off the origin: less than the maximum of
-        t^(L-2) (1 - t^L), which is 1 for two layers.
+        ``t^(L-2) (1 - t^L)``, which is 1 for two layers.
+
+    Raises
+    ------
+    ValueError
+        ``depth`` or ``decay`` out of range.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.deep_linear(depth=3)
+    >>> len(surface.minima), len(surface.saddles), round(float(surface.barcode.birth.max()), 4)
+    (5, 4, 1.0)
     """
     if not 2 <= depth <= 8:
         raise ValueError(f"depth must lie in 2..8, got {depth}")
@@ -401,6 +610,12 @@ def three_hump_camel() -> Surface:
     """Three-hump camel function on [-2.2, 2.2]^2: 3 minima, 2 saddles; two are mirror images.
 
     2 x^2 - 1.05 x^4 + x^6 / 6 + x y + y^2; Branin 1972 (doi:10.1147/rd.165.0504).
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.surfaces.three_hump_camel().barcode.diagram().round(3).tolist()
+    [[0.299, 0.877], [0.299, 0.877]]
     """
 
     def f(p):
@@ -422,6 +637,12 @@ def wolfe_quapp() -> Surface:
 
     Two of the saddles make the barcode; the third only closes a loop. Quapp 2005
     (doi:10.1063/1.1885467).
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.surfaces.wolfe_quapp().barcode.lengths.round(3).tolist()
+    [inf, 5.118, 0.157]
     """
 
     def f(p):
@@ -444,6 +665,12 @@ def branin() -> Surface:
 
     Dixon and Szegő 1978, Towards Global Optimisation 2. Every critical point lies on the parabola
     where the square vanishes, under an extremum of the cosine.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.surfaces.branin().barcode.birth.round(4).tolist()
+    [0.3979, 0.3979, 0.3979]
     """
     a, b, c = 5.1 / (4 * np.pi**2), 5 / np.pi, 10 * (1 - 1 / (8 * np.pi))
 
@@ -460,6 +687,12 @@ def goldstein_price() -> Surface:
     """Goldstein and Price's function on [-2, 2]^2: 4 minima from 3 to 840, 4 saddles, 1 maximum.
 
     Goldstein and Price 1971 (doi:10.1090/S0025-5718-1971-0312365-X).
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.surfaces.goldstein_price().barcode.birth.round(4).tolist()
+    [3.0, 30.0, 84.0, 840.0]
     """
 
     def f(p):
@@ -484,6 +717,12 @@ def ring() -> Surface:
 
     One minimum and no finite segment in degree 0: the saddle closes the valley to a loop, which
     lives until the maximum fills it.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.surfaces.ring().barcode.to_score()
+    0.0
     """
 
     def f(p):
@@ -495,7 +734,14 @@ def ring() -> Surface:
 
 
 def four_wells() -> Surface:
-    """Four Gaussian wells in a bowl, on [-2.5, 2.5]^3: 4 minima, 4 saddles, 1 point of index 2."""
+    """Four Gaussian wells in a bowl, on [-2.5, 2.5]^3: 4 minima, 4 saddles, 1 point of index 2.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> ts.surfaces.four_wells().barcode.lengths.round(3).tolist()
+    [0.573, inf, 0.329, 0.235]
+    """
     place = torch.tensor([[-1, 0, 0], [1, 0.2, 0], [0, 1, 0.6], [0.1, -0.8, -0.5]]).double()
     depth = torch.tensor([1, 1.3, 0.9, 0.7], dtype=torch.float64)
 
@@ -529,6 +775,13 @@ def torus() -> Surface:
 
     2 minima, 4 saddles, 2 maxima. Two of the saddles and one maximum are there because of the torus
     alone: they close its two loops and its surface, and are paired with nothing.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> surface = ts.surfaces.torus()
+    >>> [len(points) for points in surface.critical], surface.periodic
+    ([2, 4, 2], True)
     """
 
     def f(p):

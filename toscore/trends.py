@@ -37,6 +37,7 @@ class Trend:
     Attributes
     ----------
     factor : "width" or "depth"
+        What changes.
     ratio : float
         What one doubling of the width, or one layer more, multiplies the TO-score by, all else
         equal: below 1 it falls. From a straight line through log TO-score, with an intercept for
@@ -52,6 +53,15 @@ class Trend:
         How often the ratio would be as far from 1, up or down, if the factor did not matter: scores
         are permuted within the groups.
     networks : int
+        How many were counted.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import trend
+    >>> found = trend(ts.load_or_run("fc-mnist", "laptop"), "width")
+    >>> found.low <= found.ratio <= found.high, 0 < found.p <= 1
+    (True, True)
     """
 
     factor: str
@@ -71,10 +81,15 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     results : Result or list of Result
         Several count as one sample, of as many groups more.
     factor : "width" or "depth"
+        What changes.
     seed : int
         Of the resamples and permutations.
     only : callable Result -> set of (width, depth, seed), optional
         Which networks to count, such as :func:`at_rest`; all by default.
+
+    Returns
+    -------
+    Trend
 
     Raises
     ------
@@ -84,6 +99,13 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     References
     ----------
     Efron and Tibshirani 1993, An introduction to the bootstrap, chapters 8 and 15.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import trend
+    >>> trend(ts.load_or_run("fc-mnist", "laptop"), "depth").networks
+    12
     """
     if factor not in ("width", "depth"):
         raise ValueError(f"factor must be 'width' or 'depth', got {factor!r}")
@@ -121,7 +143,28 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
 
 
 def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
-    """One row a result, and one for all of them: the fields of :class:`Trend`, by name."""
+    """One row a result, and one for all of them: the fields of :class:`Trend`, by name.
+
+    Parameters
+    ----------
+    results : dict of str -> Result
+        Such as from :func:`stored`.
+    factor : "width" or "depth"
+        What changes.
+    seed : int
+        Of the resamples and permutations.
+
+    Raises
+    ------
+    ValueError
+        As :func:`trend`.
+
+    Examples
+    --------
+    >>> from toscore.trends import stored, trends
+    >>> trends(stored("fc-mnist", profile="laptop")).index.tolist()
+    ['fc-mnist']
+    """
     rows = {name: asdict(trend(result, factor, seed)) for name, result in results.items()}
     if len(results) > 1:
         rows["all"] = asdict(trend(list(results.values()), factor, seed))
@@ -129,7 +172,25 @@ def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
 
 
 def at_rest(result) -> set:
-    """Networks (width, depth, seed) all of whose deaths are heights of paths at rest."""
+    """Networks (width, depth, seed) all of whose deaths are heights of paths at rest.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+
+    Returns
+    -------
+    set of (width, depth, seed)
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import at_rest
+    >>> result = ts.load_or_run("fc-mnist", "laptop")
+    >>> at_rest(result) <= set(result.barcodes())
+    True
+    """
     rested = dict(list(result.passes.groupby(CELL).rested))
     networks = set()
     for cell, rows in result.segments.groupby(CELL):
@@ -221,8 +282,20 @@ def stored(family: str = "", *, profile=None, results=None) -> dict:
     ----------
     family : str
         What the names begin with: "fc", "cnn" or "resnet"; all by default.
-    profile, results : optional
+    profile : str, optional
         As for :func:`toscore.load_or_run`.
+    results : path, optional
+        As for :func:`toscore.load_or_run`.
+
+    Returns
+    -------
+    dict of str -> Result
+
+    Examples
+    --------
+    >>> from toscore.trends import stored
+    >>> "fc-mnist" in stored("fc", profile="laptop")
+    True
     """
     found = {}
     for name in (n for n in ATLAS if n.startswith(family)):
@@ -232,7 +305,24 @@ def stored(family: str = "", *, profile=None, results=None) -> dict:
 
 
 def verdict(trend: Trend) -> str:
-    """What a trend says of the claim that barcodes shrink: agrees, contradicts or can't tell."""
+    """What a trend says of the claim that barcodes shrink: agrees, contradicts or can't tell.
+
+    Parameters
+    ----------
+    trend : Trend
+        From :func:`trend`.
+
+    Returns
+    -------
+    str
+        By whether its interval lies below 1, above, or on both sides.
+
+    Examples
+    --------
+    >>> from toscore.trends import Trend, verdict
+    >>> verdict(Trend("width", ratio=0.7, low=0.5, high=0.9, tau=-0.4, p=0.02, networks=12))
+    'agrees'
+    """
     if trend.high < 1:
         return "agrees"
     return "contradicts" if trend.low > 1 else "can't tell"
