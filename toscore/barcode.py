@@ -139,8 +139,8 @@ class Barcode:
 
         References
         ----------
-        arXiv:2012.15834, section 2, for the mean; Cohen-Steiner, Edelsbrunner and Harer 2007
-        (doi:10.1007/s00454-006-1276-5) for the bottleneck distance.
+        Cohen-Steiner, Edelsbrunner and Harer 2007 (doi:10.1007/s00454-006-1276-5) for the
+        bottleneck distance.
 
         Examples
         --------
@@ -630,7 +630,7 @@ def barcode_of_grid(values) -> Barcode:
 
     References
     ----------
-    arXiv:1912.00043, section 3, with the cubes' corners as the graph.
+    As for :func:`barcode_of_graph`.
 
     Examples
     --------

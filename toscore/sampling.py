@@ -67,10 +67,6 @@ def default_neighbours(n: int, dim: int) -> int:
     int
         At most n - 1.
 
-    References
-    ----------
-    arXiv:1912.00043, section 4, for 4 dim.
-
     Examples
     --------
     >>> import toscore as ts
