@@ -25,6 +25,8 @@ THEBE = re.compile(
     r"\s*<script type=\"text/x-thebe-config\">.*?</script>\s*<script>kernelName = .*?</script>",
     re.S,
 )
+# a signature of many lines, which Sphinx writes as a list of descriptions without terms
+LINES = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
 LIVE = re.compile(r"load_data\(\"(\w+)\"")
 STORED = re.compile(
     r"\bresults\"? ?/ ?\"?([a-z][\w-]+)[/\"]"
@@ -75,7 +77,7 @@ def data(env, pagename, context) -> str:
 
 
 def slim(app, exception):
-    """Take out of the written pages what they load and don't need, and mend one false role."""
+    """Take out of the written pages what they load and don't need, and mend what can't be read."""
     if exception is not None or app.builder.format != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
@@ -90,8 +92,17 @@ def slim(app, exception):
             '<div role="list" class="citation-list">', '<div class="citation-list">'
         )
         text = text.replace(' role="doc-biblioentry"', "")
+        text = LINES.sub(lambda lines: as_blocks(lines[1]), text)
+        text = text.replace(
+            '<summary><span class="toctree-toggle"',
+            '<summary aria-label="Pages below"><span class="toctree-toggle"',
+        )
         if text != old:
             path.write_text(text)
+
+
+def as_blocks(lines: str) -> str:
+    return lines.replace("<dd>", '<div class="sig-line">').replace("</dd>", "</div>")
 
 
 def setup(app):
