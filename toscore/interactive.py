@@ -68,7 +68,7 @@ def _draw(ax, trace) -> None:
         ax.pcolormesh(trace.x, trace.y, z, **limits, alpha=trace.opacity, rasterized=True, lw=0)
     else:
         x, y = (np.array(values, np.float64) for values in (trace.x, trace.y))
-        color, mode = trace.line.color, trace.mode
+        color, mode = trace.line.color, trace.mode or "lines+markers"
         if trace.fill == "toself":
             ax.fill(x, y, color=trace.fillcolor, alpha=trace.opacity, lw=0)
         elif "lines" in mode:
@@ -129,6 +129,21 @@ def atlas(stored: dict, datasets, families: dict) -> None:
         The rows.
     families : dict of str -> str
         The columns: the first part of an experiment's name, and what to call it.
+
+    Raises
+    ------
+    ValueError
+        There is no result at all.
+
+    Examples
+    --------
+    Outside a notebook only its type is printed:
+
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> stored = {"laptop": {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}}
+    >>> plots.atlas(stored, ["mnist"], {"fc": "fully connected"})
+    <IPython.core.display.HTML object>
     """
     from IPython.display import HTML, display
 

@@ -549,7 +549,25 @@ def scores_by_width(result, ax=None, seed: int = 0):
 
 
 def barcodes_by_size(result):
-    """The figure of a stored result's barcodes: a panel a width and depth, one colour a seed."""
+    """The figure of a stored result's barcodes: a panel a width and depth, one colour a seed.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> figure = plots.barcodes_by_size(ts.load_or_run("fc-mnist", "laptop"))
+    >>> figure.axes[0].get_title()
+    'width 2, depth 1'
+    """
     codes = result.barcodes()
     sizes = sorted({(depth, width) for width, depth, _ in codes})
     fig, axes = panels(len(sizes))
@@ -562,7 +580,25 @@ def barcodes_by_size(result):
 
 
 def scores(results: dict):
-    """The figure of TO-scores against width: a panel a stored result, one colour a depth."""
+    """The figure of TO-scores against width: a panel a stored result, one colour a depth.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> figure = plots.scores({"fc-mnist": ts.load_or_run("fc-mnist", "laptop")})
+    >>> figure.axes[0].get_title()
+    'fc-mnist'
+    """
     fig, axes = panels(len(results))
     for ax, (name, result) in zip(axes, results.items(), strict=True):
         scores_by_width(result, ax=ax)
@@ -993,7 +1029,8 @@ def show(fig, alt: str) -> None:
 
     >>> from plotly import graph_objects
     >>> from toscore import plots
-    >>> plots.show(graph_objects.Figure(), alt="an empty figure")  # doctest: +ELLIPSIS
+    >>> figure = graph_objects.Figure(graph_objects.Scatter(x=[0, 1], y=[0, 1]))
+    >>> plots.show(figure, alt="a rising line")  # doctest: +ELLIPSIS
     {'application/vnd.plotly.v1+json': ...}
     """
     from IPython.display import display
@@ -1009,10 +1046,13 @@ def show(fig, alt: str) -> None:
         post_script=_FIT,
     )
     label = html.escape(alt, quote=True)
+    kind, still = "", ""
+    if fig.frames:  # one without a slider is printed as it is
+        kind = "only-screen"
+        still = as_image(stills(fig), f"Stills of an interactive figure. {alt}")
     bundle = {
         "application/vnd.plotly.v1+json": json.loads(text),
-        "text/html": f'<div class="only-screen" role="img" aria-label="{label}">{body}</div>'
-        + as_image(stills(fig), f"Stills of an interactive figure. {alt}"),
+        "text/html": f'<div class="{kind}" role="img" aria-label="{label}">{body}</div>{still}',
     }
     display(bundle, raw=True)
 

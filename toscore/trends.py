@@ -201,7 +201,25 @@ def at_rest(result) -> set:
 
 
 def stationary(result) -> set:
-    """Networks (width, depth, seed) all of whose minima are stationary."""
+    """Networks (width, depth, seed) all of whose minima are stationary.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+
+    Returns
+    -------
+    set of (width, depth, seed)
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import stationary
+    >>> result = ts.load_or_run("fc-mnist", "laptop")
+    >>> stationary(result) <= set(result.barcodes())
+    True
+    """
     return {cell for cell, rows in result.minima.groupby(CELL) if rows.stationary.all()}
 
 
@@ -209,6 +227,23 @@ def depth_by_width(results: dict) -> pd.DataFrame:
     """One row a width: what one layer more multiplies the TO-score by, over all results.
 
     Columns ratio, low, high, tau: see :class:`Trend`.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> list(trends.depth_by_width(results).index)
+    ['width 2', 'width 4', 'width 8']
     """
     networks = {cell for result in results.values() for cell in result.barcodes()}
     rows = {}
@@ -220,7 +255,25 @@ def depth_by_width(results: dict) -> pd.DataFrame:
 
 
 def shares(result) -> pd.Series:
-    """TO-score of each network (width, depth, seed) as a share of the mean loss of its minima."""
+    """TO-score of each network as a share of the mean loss of its minima.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+
+    Returns
+    -------
+    Series
+        Indexed by width, depth and seed.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import shares
+    >>> len(shares(ts.load_or_run("fc-mnist", "laptop")))
+    12
+    """
     scores = result.scores().set_index(CELL).score
     return (scores / result.minima.groupby(CELL).loss.mean()).rename("TO-score / loss")
 
@@ -230,6 +283,23 @@ def sizes(results: dict) -> pd.DataFrame:
 
     Columns loss, train_error, test_error, stationary (share of the minima), gradient (median norm),
     rested (share of the paths), TO-score, and TO-score / loss (ratio of the means).
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> trends.sizes(results).index.to_list()
+    [(1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (2, 8)]
     """
     size = ["depth", "width"]
     minima = pd.concat(r.minima for r in results.values()).groupby(size)
@@ -332,7 +402,27 @@ _SAYS = {"agrees": "agrees with", "contradicts": "contradicts", "can't tell": "d
 
 
 def claims(by: dict) -> pd.DataFrame:
-    """What :func:`trends` found for each factor, in words: its ratio, its p, and the verdict."""
+    """What :func:`trends` found for each factor, in words: its ratio, its p, and the verdict.
+
+    Parameters
+    ----------
+    by : dict of factor -> DataFrame
+        The table of :func:`trends` for "width", for "depth" or for both.
+
+    Returns
+    -------
+    DataFrame
+        Of strings, one row a result.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> by = {"width": trends.trends(results, "width")}
+    >>> list(trends.claims(by))
+    ['width', 'width: p', 'width: claim']
+    """
     columns = {}
     for factor, table in by.items():
         columns[factor] = [
@@ -344,7 +434,25 @@ def claims(by: dict) -> pd.DataFrame:
 
 
 def contents(results: dict) -> str:
-    """What the stored results of one family hold, as Markdown."""
+    """What the stored results of one family hold, as Markdown.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> trends.contents(results)[:42]
+    '1 of 5 data sets are stored: fc-mnist. In '
+    """
     s = next(iter(results.values())).manifest["settings"]
     minima = sum(len(r.minima) for r in results.values())
     paths = sum(len(r.passes) for r in results.values())
@@ -360,7 +468,25 @@ def contents(results: dict) -> str:
 def findings(results: dict, by: dict) -> str:
     """The two claims of the paper against these results, and what limits the answer, as Markdown.
 
-    ``by`` holds the table of :func:`trends` for "width" and for "depth".
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+    by : dict of factor -> DataFrame
+        The tables of :func:`trends` for "width" and for "depth".
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> by = {factor: trends.trends(results, factor) for factor in ("width", "depth")}
+    >>> trends.findings(results, by)[:10]
+    '**Width.**'
     """
     whole = {factor: table.iloc[-1] for factor, table in by.items()}  # the row of all of them
     said = {factor: f"**{_SAYS[verdict(row)]}**" for factor, row in whole.items()}
