@@ -257,7 +257,7 @@ def test_skip_link(browser):
     page.goto((HTML / "book" / "preface.html").as_uri(), wait_until="networkidle")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#main-content"
-    assert page.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    page.wait_for_function("document.activeElement.getBoundingClientRect().top >= 0")  # it slides in
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("!!document.activeElement.closest('main')")
