@@ -257,7 +257,8 @@ def test_skip_link(browser):
     page.goto((HTML / "book" / "preface.html").as_uri(), wait_until="networkidle")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#main-content"
-    page.wait_for_function("document.activeElement.getBoundingClientRect().top >= 0")  # it slides in
+    # it slides in
+    page.wait_for_function("document.activeElement.getBoundingClientRect().top >= 0")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("!!document.activeElement.closest('main')")
