@@ -47,6 +47,7 @@ def chapters() -> list[tuple[str, str]]:
     for part in toc.get("parts", [toc]):
         for k, chapter in enumerate(part["chapters"]):
             pages.append((part.get("caption", "") if k == 0 else "", chapter["file"]))
+            pages += [("", section["file"]) for section in chapter.get("sections", [])]
     return pages
 
 
