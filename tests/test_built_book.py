@@ -4,10 +4,7 @@ Skipped, loudly, where no browser or no built book is found; `make test` builds 
 Each page is opened once, and then looked at in several ways; opening is what takes time.
 """
 
-import os
 import re
-import shutil
-import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -15,13 +12,10 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
+from chromium import BROWSER
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
-BROWSER = os.environ.get("TOSCORE_BROWSER") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 SKIPPED_PAGES = ("genindex", "search", "_static", "py-modindex")
 PAGES = sorted(
     str(p.relative_to(HTML))
@@ -37,7 +31,6 @@ pytestmark = [
     ),
 ]
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?(?![-\d.a-z])")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 EXECUTED = re.compile(
     r"Executed on \d{4}-\d\d-\d\d in \d+ seconds, with Python [\d.]+, torch [\w.+]+ and toscore "
@@ -74,16 +67,6 @@ PRINTED = """() => ({
     .filter(e => getComputedStyle(e).visibility !== "visible" || e.offsetHeight < 5).length,
   missing: [...document.querySelectorAll(".only-print")].filter(e => !e.checkVisibility()).length,
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=PAGES)
@@ -239,7 +222,6 @@ def test_first_page_is_light(browser):
 
 def test_joined_pages_for_print():
     """What `make pdf` prints: every chapter, and links that lead to one anchor."""
-    sys.path.insert(0, str(ROOT / "tools"))
     from build_pdf import chapters, joined, slug
 
     text = joined()

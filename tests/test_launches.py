@@ -7,17 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bare_machine
 import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from setup_cell import repository, setup_cell
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-
-import bare_machine  # noqa: E402
-from setup_cell import repository, setup_cell  # noqa: E402
-
 NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 # what a chapter imports under another name than one installs, and what comes with those installed

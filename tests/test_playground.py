@@ -5,7 +5,8 @@ What they show is what the package computes.
 
 import numpy as np
 import pytest
-from test_built_book import BROWSER, FLAGS, HTML
+from chromium import BROWSER
+from test_built_book import HTML
 
 import toscore as ts
 from toscore import trends
@@ -21,16 +22,6 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="NO BROWSER FOUND: the playground is NOT tested"),
     pytest.mark.skipif(not PAGE.exists(), reason="NO BUILT BOOK: the playground is NOT tested"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=[1440, 390], ids=["desk", "phone"])

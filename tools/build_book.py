@@ -55,9 +55,9 @@ def times(since: datetime) -> str:
         f"{seconds[name]:6.0f} s  {name}{'' if latest[name].created < since else '  (new)'}"
         for name in sorted(seconds, key=seconds.get, reverse=True)
     ]
-    total = f"{sum(seconds.values()):6.0f} s  in all, of which {{new:.0f}} s in this build"
     new = sum(seconds[name] for name in latest if latest[name].created >= since)
-    return "\n".join(["Time to execute each notebook:", *lines, total.format(new=new)])
+    total = f"{sum(seconds.values()):6.0f} s  in all, of which {new:.0f} s in this build"
+    return "\n".join(["Time to execute each notebook:", *lines, total])
 
 
 def main() -> int:

@@ -7,7 +7,6 @@ which page each chapter begins, for the table of contents.
 """
 
 import os
-import shutil
 import sys
 from datetime import date
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import unquote, urldefrag
 
 import yaml
 from bs4 import BeautifulSoup
+from chromium import BROWSER, FLAGS
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
@@ -22,8 +22,6 @@ ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "_build" / "html"
 JOINED = ROOT / "_build" / "pdf" / "book.html"
 TARGET = ROOT / "_build" / "toscore.pdf"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SHEET = {
     "format": "A4",
     "margin": {"top": "18mm", "bottom": "20mm", "left": "18mm", "right": "18mm"},
@@ -148,8 +146,7 @@ def first_pages(pdf: Path) -> dict[str, int]:
 
 
 def main() -> int:
-    browser = os.environ.get("TOSCORE_BROWSER") or next(filter(None, map(shutil.which, NAMES)), "")
-    if not browser:
+    if not BROWSER:
         print("No Chromium or Chrome found: install one, or name it in $TOSCORE_BROWSER")
         return 1
     if not (HTML / "index.html").exists():
@@ -158,7 +155,7 @@ def main() -> int:
     JOINED.parent.mkdir(exist_ok=True)
     JOINED.write_text(joined())
     with sync_playwright() as p:
-        page = p.chromium.launch(executable_path=browser, args=FLAGS).new_page(viewport=WIDTH)
+        page = p.chromium.launch(executable_path=BROWSER, args=FLAGS).new_page(viewport=WIDTH)
         page.set_default_timeout(0)  # hundreds of pages take their time
         page.goto(JOINED.as_uri(), wait_until="load")
         page.evaluate("async () => { if (window.MathJax) await MathJax.startup.promise; }")
