@@ -80,6 +80,13 @@ def test_only_networks_at_rest():
         trend(result(score, rested=lambda w, d, s: False), only=at_rest)
 
 
+def test_a_result_without_a_network_that_counts_is_left_out():
+    falling, never = result(lambda w, d, s: 1.0 / w), result(lambda w, d, s: w, rested=lambda *_: 0)
+    alone, both = trend(falling, only=at_rest), trend([never, falling], only=at_rest)
+    assert both.networks == alone.networks == 12 and both.ratio == alone.ratio
+    assert (both.low, both.high) == pytest.approx((alone.low, alone.high))
+
+
 def test_bad_factors():
     with pytest.raises(ValueError, match="'width' or 'depth', got 'length'"):
         trend(result(lambda w, d, s: 1.0), "length")

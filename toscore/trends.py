@@ -112,6 +112,7 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     results = results if isinstance(results, list | tuple) else [results]
     draw = np.random.default_rng(seed)
     groups = [_groups(result, factor, draw, only) for result in results]
+    groups = [some for some in groups if some]  # a result none of whose networks count is no sample
     flat = [group for some in groups for group in some]
     if not any(np.ptp(x) for x, _ in flat):
         raise ValueError(f"no two of these networks differ in {factor} alone")
