@@ -47,8 +47,8 @@ unit: $(STAMP) ## unit and property tests
 	$(TIMED) "unit tests" $(BIN)/python -m pytest -m "not browser" -n logical
 
 browser: $(STAMP) ## open every page of the built book in a headless browser
-	$(TIMED) "browser tests" $(BIN)/python -m pytest -m browser tests/test_built_book.py \
-		tests/test_playground.py
+	$(TIMED) "browser tests" $(BIN)/python -m pytest -m browser -n logical \
+		tests/test_built_book.py tests/test_playground.py
 
 lab: $(STAMP) ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
