@@ -142,8 +142,14 @@ def test_paths_are_lower_than_straight_lines(connected):
     # the best may be left for a slightly worse curve.
     slack = 2e-3 * surface.barcode.to_score("max")
     assert (paths.saddle <= straight.max(axis=1) + slack).all()
-    if name != "double_wells":  # there the straight lines are the best paths
-        assert (paths.saddle < straight.max(axis=1) - 1e-4).any()
+    # where there is room between the straight line and the true pass, a path uses most of it
+    pass_heights = surface.loss(surface.saddles).numpy()
+    between = [(np.sort(surface.pairs, axis=1) == pair).all(axis=1) for pair in paths.pairs]
+    room = straight.max(axis=1) - [pass_heights[rows].min() for rows in between]
+    wide = room > 2 * slack
+    assert ((straight.max(axis=1) - paths.saddle)[wide] > 0.9 * room[wide]).all()
+    # elsewhere the straight lines are all but the best paths
+    assert wide.any() == (name not in ("double_wells", "six_hump_camel"))
 
 
 def test_a_subset_of_pairs_gets_the_same_paths():
