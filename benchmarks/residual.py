@@ -4,7 +4,7 @@
 
 Chapter 11 shows the table, ``results/benchmark-residual/table.csv``, beside the stored
 ``resnet-svhn``. It grows row by row, so that a run that was stopped goes on where it was. About an
-hour and a half on one core, with the data named by TOSCORE_DATA.
+hour on one core, with the data named by TOSCORE_DATA.
 """
 
 from __future__ import annotations
