@@ -13,20 +13,16 @@ work    four times the evaluations for minima and for paths
 
 from __future__ import annotations
 
-import json
-import platform
-from datetime import UTC, datetime
 from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
+from table import Table
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
 import toscore as ts
-from toscore.data import whole_file
 
 FILE = Path(__file__).parents[1] / "results" / "benchmark-depth" / "table.csv"
 IMAGES, STARTS, EVALUATIONS, BUDGET, DECAY = 200, 5, 1500, 4000, 1e-3
@@ -77,26 +73,14 @@ def measure(data, shape, decay, work, seed) -> dict:
 
 def main():
     torch.set_num_threads(1)
-    rows = pd.read_csv(FILE, dtype={"shape": str}).to_dict("records") if FILE.exists() else []
     keys = ["question", "data", "shape", "decay", "work", "seed"]
-    done = {tuple(row[k] for k in keys) for row in rows}
+    table = Table(FILE, keys, dtype={"shape": str})
     for question, data, shape, decay, work, seed in cases():
         key = question, data, "-".join(map(str, shape)), decay, work, seed
-        if key in done:
-            continue
-        rows.append(dict(zip(keys, key, strict=True)) | measure(data, shape, decay, work, seed))
-        FILE.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(FILE) as out:
-            out.write(pd.DataFrame(rows).to_csv(index=False).encode())
-        print(rows[-1], flush=True)
-    manifest = {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "hardware": f"one thread of {platform.machine()}",
-        "seconds": round(sum(row["seconds"] for row in rows)),
-    }
-    with whole_file(FILE.with_name("manifest.json")) as out:
-        out.write((json.dumps(manifest, indent=1) + "\n").encode())
+        case = dict(zip(keys, key, strict=True))
+        if case not in table:
+            table.add(case | measure(data, shape, decay, work, seed))
+    table.finish()
 
 
 if __name__ == "__main__":

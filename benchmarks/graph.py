@@ -32,9 +32,9 @@ from pathlib import Path
 
 import gudhi
 import numpy as np
-import pandas as pd
 import ripser
 from scipy.sparse import coo_array
+from table import Table
 
 import toscore as ts
 from toscore import sampling
@@ -135,22 +135,8 @@ def by_authors(folder: str):
 # -- what is measured ------------------------------------------------------------------------------
 
 
-class Table:
-    """A CSV file that is written anew after each row."""
-
-    def __init__(self, name, keys):
-        self.file, self.keys = FOLDER / name, keys
-        self.frame = pd.read_csv(self.file) if self.file.exists() else pd.DataFrame(columns=keys)
-
-    def __contains__(self, row):
-        same = [self.frame[k] == v for k, v in row.items()]
-        return bool(np.logical_and.reduce(same).any())
-
-    def add(self, row):
-        print(row, flush=True)
-        self.frame = pd.DataFrame([*self.frame.to_dict("records"), row])
-        with whole_file(self.file) as out:
-            out.write(self.frame.to_csv(index=False, float_format="%.6g").encode())
+def grows(name, keys):
+    return Table(FOLDER / name, keys, float_format="%.6g")
 
 
 def finite(bars):
@@ -335,11 +321,11 @@ def main():
     if args.authors:
         methods["authors' code"] = by_authors(args.authors)
     if args.only in (None, "cost"):
-        cost(Table("table.csv", ["n", "method"]), methods)
+        cost(grows("table.csv", ["n", "method"]), methods)
     if args.only in (None, "worst"):
-        worst(Table("worst.csv", ["graph"]))
+        worst(grows("worst.csv", ["graph"]))
     if args.only in (None, "convergence"):
-        convergence(Table("convergence.csv", ["D", "n", "points", "seed"]))
+        convergence(grows("convergence.csv", ["D", "n", "points", "seed"]))
     packages = ("numpy", "scipy", "ripser", "gudhi")
     manifest = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

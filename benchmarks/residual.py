@@ -9,17 +9,13 @@ hour on one core, with the data named by TOSCORE_DATA.
 
 from __future__ import annotations
 
-import json
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
+from table import Table
 
 import toscore as ts
-from toscore.data import whole_file
 
 NAME, SEED, WORK = "resnet-svhn", 0, 4
 FILE = Path(__file__).parents[1] / "results" / "benchmark-residual" / "table.csv"
@@ -40,8 +36,6 @@ def measure(width: int, depth: int) -> dict:
     paths = ts.connect(f, minima, seed=SEED, progress=False, **relaxing)
     code = paths.barcode(minima.loss)
     return {
-        "width": width,
-        "depth": depth,
         "loss": minima.loss.mean(),
         "gradient": np.median(minima.grad_norm),
         "stationary": minima.stationary.mean(),
@@ -53,27 +47,12 @@ def measure(width: int, depth: int) -> dict:
 
 def main():
     torch.set_num_threads(1)
-    rows = pd.read_csv(FILE).to_dict("records") if FILE.exists() else []
-    done = {(row["width"], row["depth"]) for row in rows}
+    table = Table(FILE, ["width", "depth"])
     for depth, width in ((2, 2), (1, 2), (2, 4), (1, 4), (2, 8), (1, 8)):
-        if (width, depth) in done:
-            continue
-        rows.append(measure(width, depth))
-        FILE.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(FILE) as out:
-            out.write(pd.DataFrame(rows).to_csv(index=False).encode())
-        print(rows[-1], flush=True)
-    manifest = {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "experiment": NAME,
-        "seed": SEED,
-        "work": WORK,
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "hardware": f"one thread of {platform.machine()}",
-        "seconds": round(sum(row["seconds"] for row in rows)),
-    }
-    with whole_file(FILE.with_name("manifest.json")) as out:
-        out.write((json.dumps(manifest, indent=1) + "\n").encode())
+        size = {"width": width, "depth": depth}
+        if size not in table:
+            table.add(size | measure(width, depth))
+    table.finish(experiment=NAME, seed=SEED, work=WORK)
 
 
 if __name__ == "__main__":
