@@ -7,6 +7,8 @@ filled by several notebooks at once, which Sphinx would execute one after the ot
 
 import argparse
 import hashlib
+import json
+import logging
 import os
 import shutil
 import subprocess
@@ -30,6 +32,15 @@ def inputs_digest() -> str:
         digest.update(str(path.relative_to(ROOT)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def own_profile() -> Path:
+    """A folder for IPython, so that neither the user's start-up files run nor kernels warn."""
+    profile = BUILD / ".ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    settings = {"IPKernelApp": {"log_level": logging.ERROR}}  # each warns that it has no encryption
+    (profile / "ipython_kernel_config.json").write_text(json.dumps(settings))
+    return profile.parent
 
 
 def execute(notebook: Path) -> None:
@@ -75,12 +86,14 @@ def main() -> int:
     launch = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     # notebooks run with this very Python, whatever else is on the PATH
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    os.environ |= {"TQDM_DISABLE": "1", "PATH": path}
+    os.environ |= {"TQDM_DISABLE": "1", "PATH": path, "IPYTHONDIR": str(own_profile())}
     start = datetime.now(UTC).replace(tzinfo=None)  # the cache has no time zones, and means UTC
     get_cache(BUILD / ".jupyter_cache").list_cache_records()  # makes it, which only one may do
-    # at most four: each may take a gigabyte
-    pool = joblib.Parallel(n_jobs=min(4, joblib.cpu_count()))
-    pool(joblib.delayed(execute)(notebook) for notebook in sorted(ROOT.glob("notebooks/*.ipynb")))
+    # at most four: each may take a gigabyte; from the last chapter on, as the first ones are short
+    # and so leave no processor idle at the end
+    pool = joblib.Parallel(n_jobs=min(4, joblib.cpu_count()), batch_size=1)
+    notebooks = sorted(ROOT.glob("notebooks/*.ipynb"), reverse=True)
+    pool(joblib.delayed(execute)(notebook) for notebook in notebooks)
     done = subprocess.run([sys.executable, "-c", launch, *command], cwd=ROOT)
     if done.returncode == 0:
         stamp.write_text(digest)
