@@ -3,19 +3,18 @@
     python benchmarks/certificates.py
 
 For each network: minima, paths, and the verdict on each pass of the minimum spanning tree. Results
-go to ``results/benchmark-certificates/table.csv``, network by network.
+go to ``results/benchmark-certificates/table.csv``, network by network; a stopped run goes on.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 from sklearn.datasets import make_moons
+from table import Table
 
 import toscore as ts
-from toscore.data import whole_file
 
 FILE = Path(__file__).parents[1] / "results" / "benchmark-certificates" / "table.csv"
 MINIMA = 4
@@ -33,8 +32,11 @@ CASES = [
 
 def main():
     torch.set_num_threads(1)
-    tables = []
+    all_rows = Table(FILE, ["network"], float_format="%.6g")
     for name, n, width, depth, activation, decay in CASES:
+        network = f"{name} {n}, {activation} {'-'.join([str(width)] * depth)}"
+        if {"network": network} in all_rows:
+            continue
         if name == "moons":
             x, y = make_moons(n, noise=0.15, random_state=0)
             x, y, classes = torch.tensor(x, dtype=torch.float32), torch.tensor(y), 2
@@ -48,19 +50,15 @@ def main():
         paths = ts.connect(landscape, minima, progress=False)
         code = paths.barcode(minima.loss)
         table = paths.to_frame().loc[code.saddle[code.saddle >= 0]].round({"t": 4})
-        network = f"{name} {n}, {activation} {'-'.join([str(width)] * depth)}"
         table.insert(0, "network", network)
         table.insert(1, "parameters", landscape.dim)
         table["first path"] = paths.restarts.min(axis=1)[table.index] - paths.floor[table.index]
         table["seconds"] = paths.seconds / max(1, len(table))
-        tables.append(table)
-        whole = pd.concat(tables, ignore_index=True)
-        FILE.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(FILE) as out:
-            out.write(whole.to_csv(index=False, float_format="%.6g").encode())
-        done = f"{whole.certified.sum()} of {len(whole)} certified"
-        print(network, table.verdict.tolist(), f"{paths.seconds:.0f} s;", done, flush=True)
-    bad = whole[~whole.certified]
+        all_rows.add(*table.to_dict("records"))
+    all_rows.finish(minima=MINIMA)
+    whole = all_rows.frame
+    print(f"{whole.certified.sum()} of {len(whole)} certified")
+    bad = whole[~whole.certified.astype(bool)]
     print(bad[["network", "excess", "first path", "verdict", "grad_norm", "lowest", "second"]])
 
 

@@ -19,26 +19,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import multiprocessing
-import os
-import platform
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import gudhi
 import numpy as np
 import ripser
 from scipy.sparse import coo_array
-from table import Table
+from table import Table, manifest
 
 import toscore as ts
 from toscore import sampling
-from toscore.data import whole_file
 
 FOLDER = Path(__file__).parents[1] / "results" / "benchmark-graph"
 DIM = 3
@@ -161,7 +155,8 @@ def timed(f, *args):
 
 
 def cost(table, methods):
-    slow = set()
+    known = table.frame  # also from a run that was stopped
+    slow = set() if known.empty else set(known.method[known.clock > LIMIT])
     surface = wells(DIM)
     for n in SIZES:
         if all({"n": n, "method": m} in table for m in ["neighbours", *methods]):
@@ -326,16 +321,7 @@ def main():
         worst(grows("worst.csv", ["graph"]))
     if args.only in (None, "convergence"):
         convergence(grows("convergence.csv", ["D", "n", "points", "seed"]))
-    packages = ("numpy", "scipy", "ripser", "gudhi")
-    manifest = {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "dimensions": DIM,
-        "limit": LIMIT,
-        "versions": {p: version(p) for p in packages} | {"python": platform.python_version()},
-        "hardware": f"{os.cpu_count()} cores {platform.machine()}",
-    }
-    with whole_file(FOLDER / "manifest.json") as out:
-        out.write(json.dumps(manifest, indent=1).encode())
+    manifest(FOLDER, ("numpy", "scipy", "ripser", "gudhi"), dimensions=DIM, limit=LIMIT)
 
 
 if __name__ == "__main__":

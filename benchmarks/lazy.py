@@ -4,7 +4,7 @@
 
 On a network small enough to have all pairs refined: digits, one hidden layer of 8. For N minima
 there are N (N - 1) / 2 pairs. Both runs are in one process and have the same budget a pair.
-Results go to ``results/benchmark-lazy/table.csv``, row by row.
+Results go to ``results/benchmark-lazy/table.csv``, row by row; a run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
+from table import Table
 
 import toscore as ts
-from toscore.data import whole_file
 
 FILE = Path(__file__).parents[1] / "results" / "benchmark-lazy" / "table.csv"
 MINIMA = 4, 8, 16, 32
@@ -30,9 +29,11 @@ def main():
     landscape = ts.Landscape(model, data.x_train, data.y_train, weight_decay=1e-3)
     # some starts end in the same minimum
     minima = ts.find_minima(landscape, 2 * max(MINIMA), max_evaluations=1500)
-    ends, rows = torch.as_tensor(minima.theta), []
+    ends, table = torch.as_tensor(minima.theta), Table(FILE, ["minima"], float_format="%.5g")
     for n in MINIMA:
         n = min(n, len(ends))
+        if {"minima": n} in table:
+            continue
         row = {"minima": n, "pairs": n * (n - 1) // 2}
         for pairs in ("needed", "all"):
             found = ts.connect(landscape, ends[:n], pairs, budget=BUDGET, certified=False)
@@ -41,14 +42,13 @@ def main():
             row |= {f"{pairs} TO-score": score}
             if pairs == "needed":
                 row["refined"] = len(found)
-        rows.append(row)
-        table = pd.DataFrame(rows)
         for unit in ("evaluations", "seconds"):
-            table[f"share of {unit}"] = table[f"needed {unit}"] / table[f"all {unit}"]
-        table["TO-score ratio"] = table["needed TO-score"] / table["all TO-score"]
-        FILE.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(FILE) as out:
-            out.write(table.to_csv(index=False, float_format="%.5g").encode())
+            row[f"share of {unit}"] = row[f"needed {unit}"] / row[f"all {unit}"]
+        row["TO-score ratio"] = row["needed TO-score"] / row["all TO-score"]
+        row["seconds"] = row["needed seconds"] + row["all seconds"]
+        table.add(row)
+    table.finish(budget=BUDGET)
+    table = table.frame
     slope = np.polyfit(np.log(table.minima), np.log(table["needed evaluations"]), 1)[0]
     print(table.T.to_string(float_format=lambda x: f"{x:.4g}"))
     print(f"evaluations grow like N^{slope:.2f} with needed pairs (N^2 with all)")

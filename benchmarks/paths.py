@@ -16,18 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
 import joblib
 import numpy as np
-import pandas as pd
 import torch
 from methods import METHODS
 from scipy.sparse.csgraph import minimum_spanning_tree
+from table import manifest, write
 
 import toscore as ts
 from toscore import models, surfaces
@@ -264,21 +262,11 @@ def stored(options):
     """Write tables and manifest of all landscapes measured with this seed so far."""
     names = [n for n in (*NETWORKS, *SURFACES) if part_file(n, options.seed).exists()]
     parts = [part(n, options.seed) for n in names]
-    table = pd.DataFrame([r for p in parts for r in p["rows"]], columns=COLUMNS)
-    traces = pd.DataFrame([r for p in parts for r in p["traces"]], columns=TRACES)
-    for frame, name in ((table, "table.csv"), (traces, "traces.csv")):
-        with whole_file(FOLDER / name) as out:
-            out.write(frame.to_csv(index=False, float_format="%.6g").encode())
-    manifest = {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "landscapes": f"{len(names)} of {len(NETWORKS) + len(SURFACES)}",
-        "seed": options.seed,
-        "jobs": options.jobs,
-        "versions": {"torch": torch.__version__, "numpy": np.__version__},
-        "hardware": f"{joblib.cpu_count()} cores {platform.machine()}, one thread a landscape",
-    }
-    with whole_file(FOLDER / "manifest.json") as out:
-        out.write(json.dumps(manifest, indent=1).encode())
+    rows, steps = ([r for p in parts for r in p[k]] for k in ("rows", "traces"))
+    table = write(FOLDER / "table.csv", rows, "%.6g", COLUMNS)
+    write(FOLDER / "traces.csv", steps, "%.6g", TRACES)
+    landscapes = f"{len(names)} of {len(NETWORKS) + len(SURFACES)}"
+    manifest(FOLDER, landscapes=landscapes, seed=options.seed, jobs=options.jobs)
     return table
 
 

@@ -1,17 +1,39 @@
-"""What benchmarks write: a table that grows row by row, and the manifest beside it."""
+"""What benchmarks write: tables, some of which grow row by row, and the manifest beside them."""
 
 from __future__ import annotations
 
 import json
 import platform
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from toscore.data import whole_file
+from toscore.experiment import _hardware
+
+
+def write(file: Path, rows, float_format=None, columns=None) -> pd.DataFrame:
+    """Rows as a CSV file, whole or not at all."""
+    frame = pd.DataFrame(rows, columns=columns)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as out:
+        out.write(frame.to_csv(index=False, float_format=float_format).encode())
+    return frame
+
+
+def manifest(folder: Path, packages=("torch", "numpy", "scipy"), device="cpu", **settings) -> None:
+    """What was set in a folder's tables, and with what, where and when they were made."""
+    text = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **settings,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "hardware": _hardware(device),
+    }
+    with whole_file(folder / "manifest.json") as out:
+        out.write((json.dumps(text, indent=1) + "\n").encode())
 
 
 class Table:
@@ -19,7 +41,6 @@ class Table:
 
     def __init__(self, file: Path, keys, *, dtype=None, float_format=None):
         self.file, self.float_format = file, float_format
-        file.parent.mkdir(parents=True, exist_ok=True)
         known = file.exists()
         self.frame = pd.read_csv(file, dtype=dtype) if known else pd.DataFrame(columns=keys)
 
@@ -27,20 +48,11 @@ class Table:
         same = [self.frame[k] == v for k, v in row.items()]
         return bool(np.logical_and.reduce(same).any())
 
-    def add(self, row):
-        print(row, flush=True)
-        self.frame = pd.DataFrame([*self.frame.to_dict("records"), row])
-        with whole_file(self.file) as out:
-            out.write(self.frame.to_csv(index=False, float_format=self.float_format).encode())
+    def add(self, *rows):
+        for row in rows:
+            print(row, flush=True)
+        self.frame = write(self.file, [*self.frame.to_dict("records"), *rows], self.float_format)
 
     def finish(self, **settings):
-        """Write the manifest: what was set, and with what, where and how long it ran."""
-        manifest = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **settings,
-            "versions": {"torch": torch.__version__, "numpy": np.__version__},
-            "hardware": f"one thread of {platform.machine()}",
-            "seconds": round(self.frame.seconds.sum()),
-        }
-        with whole_file(self.file.with_name("manifest.json")) as out:
-            out.write((json.dumps(manifest, indent=1) + "\n").encode())
+        """Write the manifest, with the seconds of all rows."""
+        manifest(self.file.parent, seconds=round(self.frame.seconds.sum()), **settings)

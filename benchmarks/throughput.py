@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from table import manifest, write
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import vector_to_parameters
 
 import toscore as ts
 from toscore import models
-from toscore.data import whole_file
 
 FOLDER = Path(__file__).parents[1] / "results" / "benchmark-throughput"
 CASES = {
@@ -163,12 +163,10 @@ def main():
         loops = table[table.method == "loop over models"].set_index("network")
         slow = table.network.map(loops["gradients a second"])
         table["over the loop"] = table["gradients a second"] / slow
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        with whole_file(FOLDER / f"{device}.csv") as out:
-            out.write(table.to_csv(index=False, float_format="%.4g").encode())
+        write(FOLDER / f"{device}.csv", table, "%.4g")
         parts.append({"network": name, "parameters": landscape.dim} | shares(landscape))
-        with whole_file(FOLDER / f"{device}-shares.csv") as out:
-            out.write(pd.DataFrame(parts).to_csv(index=False, float_format="%.2f").encode())
+        write(FOLDER / f"{device}-shares.csv", parts, "%.2f")
+    manifest(FOLDER, device=device, points=POINTS, repeats=REPEATS)
     print(pd.DataFrame(parts).round(2).to_string(index=False))
     wide = table.pivot(index="method", columns="network").reindex(list(methods))
     print(wide.round(2).to_string())

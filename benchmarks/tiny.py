@@ -15,7 +15,6 @@ widths   TO-scores of networks of several widths and depths, over several data s
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from datetime import UTC, datetime
@@ -27,11 +26,11 @@ import pandas as pd
 import torch
 from scipy.stats import qmc
 from sklearn.datasets import make_moons
+from table import manifest, write
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 import toscore as ts
-from toscore.data import whole_file
 from toscore.sampling import default_neighbours, neighbour_graph
 
 FOLDER = Path(__file__).parents[1] / "results" / "tiny-networks"
@@ -324,9 +323,7 @@ def widths(seeds=4, starts=5):
 
 
 def save(table, rows, digits="%.10g"):
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with whole_file(FOLDER / f"{table}.csv") as out:
-        out.write(pd.DataFrame(rows).to_csv(index=False, float_format=digits).encode())
+    write(FOLDER / f"{table}.csv", rows, digits)
 
 
 PIECES = {"graph": graph, "copies": all_copies, "widths": widths}
@@ -342,15 +339,10 @@ def main():
         began = time.perf_counter()
         spent = PIECES[part]() or time.perf_counter() - began
         file = FOLDER / "manifest.json"
-        manifest = json.loads(file.read_text()) if file.exists() else {"parts": {}}
-        manifest["parts"][part] = {
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(spent),
-        }
-        manifest["versions"] = {"torch": torch.__version__, "numpy": np.__version__}
-        manifest["hardware"] = f"one thread of {platform.machine()}"
-        with whole_file(file) as out:
-            out.write((json.dumps(manifest, indent=1) + "\n").encode())
+        parts = json.loads(file.read_text())["parts"] if file.exists() else {}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        parts[part] = {"finished": finished, "seconds": round(spent)}
+        manifest(FOLDER, parts=parts)
 
 
 if __name__ == "__main__":

@@ -598,6 +598,8 @@ def test_one_minimum_and_no_pass(tiny, tmp_path, monkeypatch):
     result = run(NAME, "smoke", results=tmp_path, workers=1, progress=False)
     assert len(result.minima) == 2 and not len(result.passes)
     assert all(len(code) == 1 and code.to_score() == 0 for code in result.barcodes().values())
+    table = rerun(result)
+    assert table.difference["losses"] <= 1e-6 and np.isnan(table.difference["passes"])
 
 
 def test_stale_results_are_not_shown(tiny, tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ from plotly import graph_objects as go
 
 import toscore as ts
 from toscore import plots
-from toscore.interactive import _table, as_image, stills
+from toscore.interactive import as_image, stills
+from toscore.widgets import _table
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -11,7 +11,7 @@ from toscore import barcode_of_minima, experiment, plots, run
 from toscore import trends as trends_by
 from toscore.experiment import CELL
 from toscore.reproduce import rerun
-from toscore.trends import FLOOR, Trend, at_rest, stored, trend, trends, verdict
+from toscore.trends import FLOOR, Trend, at_rest, claims, stored, trend, trends, verdict
 
 
 def result(score, widths=(2, 4, 8), depths=(1, 2), seeds=(0, 1), rested=None):
@@ -213,3 +213,18 @@ def test_a_changed_number_would_be_noticed(made):
     found, _ = made
     minima = found.minima.assign(loss=found.minima.loss * 0.99)
     assert rerun(replace(found, minima=minima)).difference["losses"] > 1e-3
+    swapped = found.passes.assign(i=found.passes.j, j=found.passes.i)
+    assert np.isnan(rerun(replace(found, passes=swapped)).difference["passes"])
+
+
+def test_other_images_are_not_compared(made):
+    found, _ = made
+    data = found.manifest["data"] | {"checksum": "0" * 64}
+    other = replace(found, manifest=found.manifest | {"data": data})
+    with pytest.raises(ValueError, match="was made from other images of digits.*0000, found"):
+        rerun(other)
+
+
+def test_claims_of_depth_alone():
+    table = pd.DataFrame({"ratio": [2.0], "low": [1.5], "high": [3.0], "p": [0.01]}, index=["a"])
+    assert claims({"depth": table}).loc["a", "depth: claim"] == "contradicts"

@@ -154,6 +154,6 @@ def main() -> None:
     """Run the command line; a fault the user can act on is one line, not a traceback."""
     try:
         app()
-    except (ValueError, OSError, ImportError, FloatingPointError) as fault:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as fault:
         print(f"toscore: {fault}", file=sys.stderr)
         sys.exit(2)

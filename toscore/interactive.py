@@ -1,7 +1,7 @@
-"""What moves on the built pages: stills of plotly figures for print, and the figure of the atlas.
+"""What moves on the built pages: plotly figures with a slider, and their stills for print.
 
 Nothing here asks for a network. On the pages ``only-screen`` and ``only-print`` are classes of
-``book/static/interactive.css``.
+``book/static/interactive.css``. Plotly is imported only by the functions that make figures.
 """
 
 from __future__ import annotations
@@ -10,15 +10,432 @@ import base64
 import html
 import io
 import json
+from hashlib import sha256
 
 import numpy as np
-import seaborn as sns
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from scipy import ndimage
 
-__all__ = ["atlas", "stills"]
+from toscore.barcode import Barcode
+from toscore.style import GREY, _places, _top, colors
+
+__all__ = ["level_slider", "relaxing", "show", "stills"]
 
 DASHES = {None: "-", "solid": "-", "dash": "--", "dot": ":"}
+
+
+def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40):
+    """A plotly figure with a slider for the level c: the sublevel set and the barcode beside it.
+
+    Each component of {f <= c} has the colour of its lowest minimum. Beside it the segments grow
+    with the level; a dotted line joins each one, where it ends, to its elder's: the merge tree.
+
+    Parameters
+    ----------
+    values : float (nx,) or (nx, ny)
+        The function on a line or on a grid.
+    code : Barcode
+        Of these values: :func:`toscore.barcode_of_grid`.
+    x, y : float (nx,) and (ny,)
+        Coordinates; ``y`` only for a grid.
+    names : sequence of str, optional
+        Name of each row of ``code``; default A, B, C and so on.
+    levels : int
+        Number of evenly spaced levels; the births and deaths are added to them.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    ValueError
+        ``values`` of another shape than the coordinates make.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> values = [0.0, 2.0, 1.0, 3.0]
+    >>> fig = plots.level_slider(values, ts.barcode_of_grid(values), [0, 1, 2, 3], levels=10)
+    >>> len(fig.frames)
+    13
+    """
+    from plotly import graph_objects as go
+    from plotly.subplots import make_subplots
+
+    values = np.asarray(values, dtype=np.float64)
+    shape = (len(x),) if y is None else (len(x), len(y))
+    if values.shape != shape:
+        raise ValueError(f"values have shape {values.shape}, but the coordinates make {shape}")
+    names = [chr(65 + row) for row in range(len(code))] if names is None else names
+    top, low = _top(code), code.birth.min()
+    c = np.linspace(low - 0.12 * (top - low), top, levels)
+    c = np.unique(np.concatenate([c, code.birth, code.death[np.isfinite(code.death)]]))
+    draw = _water if y is None else _map
+    place = np.arange(len(code)) if y is None else _places(code)
+
+    fig = make_subplots(1, 2, column_widths=[0.64, 0.36], horizontal_spacing=0.13)
+    still, moving = draw(values, code, x, y, names, (c[0], top))
+    frames = [[*moving(level), *_stems(code, place, names, level)] for level in c]
+    first = (len(c) - 1) // 2
+    n_left = len(moving(c[0]))
+    for trace in still:
+        fig.add_trace(trace, row=1, col=1)
+    for k, trace in enumerate(frames[first]):
+        fig.add_trace(trace, row=1, col=1 if k < n_left else 2)
+    changing = list(range(len(still), len(fig.data)))
+    titles = [_alive(values, code, names, level) for level in c]
+    fig.frames = [
+        go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
+        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
+    ]
+    _finish(fig, len(c), first, titles[first], stills=(0.5, 0.65, 1))
+    fig.update_xaxes(
+        title="minimum", tickvals=place, ticktext=names, range=[-0.7, len(code) - 0.3], col=2
+    )
+    fig.update_yaxes(range=[c[0], top])
+    fig.update_yaxes(title="value of f", col=1)
+    fig.update_xaxes(title="x", range=[x[0], x[-1]], col=1)
+    if y is not None:
+        fig.update_yaxes(title="y", range=[y[0], y[-1]], col=1)
+    _name_right(fig)
+    return fig
+
+
+def _owners(values, code, level):
+    """Row of the lowest minimum of the component each point is in; -1 above the level."""
+    labels, n = ndimage.label(values <= level, structure=np.ones((3,) * values.ndim))
+    owner = np.full(n + 1, -1)
+    eldest_last = np.argsort(code.birth, kind="stable")[::-1]
+    for row in eldest_last:
+        owner[labels.flat[code.minimum[row]]] = row
+    owner[0] = -1
+    return owner[labels]
+
+
+def _alive(values, code, names, level):
+    """Title of one frame: the level, how many components there are, and their names."""
+    rows = np.unique(_owners(values, code, level))
+    rows = rows[rows >= 0]
+    plural = "s" if len(rows) > 1 else ""
+    who = f"{len(rows)} component{plural}: {', '.join(sorted(names[row] for row in rows))}"
+    return f"level c = {level:.4g} · {who if len(rows) else 'no component yet'}"
+
+
+def _water(values, code, x, y, names, limits):
+    """Traces of the left panel on a line: the curve, and the water up to a level."""
+    from plotly import graph_objects as go
+
+    shades = colors(len(code))
+    x32, v32 = np.asarray(x, np.float32), values.astype(np.float32)
+    curve = go.Scatter(x=x32, y=v32, mode="lines", line={"color": "black", "width": 2})
+    minima = _marks(x32[code.minimum], v32[code.minimum], names, "bottom center")
+
+    def moving(level):
+        owner = _owners(values, code, level)
+        traces = []
+        for row, shade in enumerate(shades):
+            i = np.flatnonzero(owner == row)
+            across = np.concatenate([x32[i], x32[i][::-1]])
+            up = np.concatenate([v32[i], np.full(len(i), level, np.float32)])
+            line = {"color": shade, "width": 1}
+            style = {"mode": "lines", "line": line, "fill": "toself", "fillcolor": shade}
+            traces.append(go.Scatter(x=across, y=up, opacity=0.75, **style))
+        surface = {"color": GREY, "dash": "dash", "width": 1}
+        ends = [float(x32[0]), float(x32[-1])]
+        return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
+
+    return [curve, minima], moving
+
+
+def _map(values, code, x, y, names, limits):
+    """Traces of the left panel on a grid: contour lines, and the components at a level."""
+    from plotly import graph_objects as go
+
+    x32, y32 = np.asarray(x, np.float32), np.asarray(y, np.float32)
+    shades = ["rgba(255,255,255,0)", *colors(len(code))]
+    steps = np.repeat(np.linspace(0, 1, len(shades) + 1), 2)[1:-1]
+    scale = list(zip(steps.tolist(), np.repeat(shades, 2).tolist(), strict=True))
+    contour = go.Contour(
+        x=x32,
+        y=y32,
+        z=values.T.astype(np.float32),
+        contours={"start": limits[0], "end": limits[1], "size": float(np.ptp(limits)) / 12},
+        contours_coloring="none",
+        line={"color": GREY, "width": 1},
+        showscale=False,
+    )
+    i, j = np.unravel_index(code.minimum, values.shape)
+    minima = _marks(x32[i], y32[j], names, "top right")
+
+    def moving(level):
+        z = (_owners(values, code, level).T + 1).astype(np.int8)
+        look = {"zmin": -0.5, "zmax": len(shades) - 0.5, "colorscale": scale, "opacity": 0.75}
+        return [go.Heatmap(x=x32, y=y32, z=z, showscale=False, **look)]
+
+    return [contour, minima], moving
+
+
+def _marks(x, y, names, position):
+    from plotly import graph_objects as go
+
+    marker = {"color": "black", "size": 7}
+    style = {"mode": "markers+text", "textposition": position, "textfont": {"size": 15}}
+    return go.Scatter(x=x, y=y, text=names, marker=marker, **style)
+
+
+def _stems(code, place, names, level):
+    """Traces of the right panel: segments up to a level, their connections, and the level."""
+    from plotly import graph_objects as go
+
+    traces, across, up = [], [], []
+    for row, shade in enumerate(colors(len(code))):
+        born = level >= code.birth[row]
+        ends = [code.birth[row], min(level, code.death[row])] if born else [None, None]
+        at = [int(place[row])] * 2
+        style = {"line": {"color": shade, "width": 7}, "mode": "lines+markers"}
+        traces.append(go.Scatter(x=at, y=ends, marker={"size": 7, "color": shade}, **style))
+        if level >= code.death[row]:
+            across += [*at[:1], int(place[code.parent[row]]), None]
+            up += [code.death[row], code.death[row], None]
+    link = {"color": GREY, "dash": "dot", "width": 2}
+    traces.append(go.Scatter(x=across, y=up, mode="lines", line=link))
+    surface = {"color": GREY, "dash": "dash", "width": 1}
+    ends = [-0.7, len(code) - 0.3]
+    return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
+
+
+def _finish(fig, n, first, title, stills):
+    """Slider over n frames, play button and the look; which shares of its way are for print."""
+    at_once = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    steps = [
+        {
+            "label": "",
+            "method": "animate",
+            "args": [[str(k)], at_once | {"mode": "immediate"}],
+        }
+        for k in range(n)
+    ]
+    slow = at_once | {"frame": {"duration": 150, "redraw": True}, "fromcurrent": True}
+    play = {"label": "play", "method": "animate", "args": [None, slow]}
+    stop = {"label": "stop", "method": "animate", "args": [[None], at_once | {"mode": "immediate"}]}
+    fig.update_layout(
+        template="simple_white",
+        height=430,
+        margin={"l": 60, "r": 15, "t": 55, "b": 20},
+        meta={"stills": list(stills)},
+        showlegend=False,
+        hovermode=False,
+        dragmode=False,
+        title={"text": title, "x": 0.5, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
+        sliders=[
+            {
+                "active": first,
+                "steps": steps,
+                "currentvalue": {"visible": False},
+                "x": 0.35,  # right of the buttons, on a phone too
+                "len": 0.65,
+                "ticklen": 0,
+                "minorticklen": 0,
+                "pad": {"t": 62},
+            }
+        ],
+        updatemenus=[
+            {
+                "type": "buttons",
+                "direction": "left",
+                "buttons": [play, stop],
+                "showactive": False,
+                "x": 0.0,
+                "y": 0.0,
+                "xanchor": "left",
+                "yanchor": "top",
+                "pad": {"t": 55},
+            }
+        ],
+    )
+
+
+def _name_right(fig):
+    """Name the right panel's heights above it: beside it, on a phone, there is no room."""
+    at = {"x": -0.04, "xref": "x2 domain", "xanchor": "center", "y": 1, "yref": "y2 domain"}
+    fig.add_annotation(text="value of f", showarrow=False, yanchor="bottom", **at)
+
+
+def relaxing(surface, stages):
+    """Slider over stages of one path on a surface of two variables, and f along it.
+
+    A dashed line marks the exact pass if the surface has an exact barcode and the path connects two
+    of ``surface.minima``, by their own numbers.
+
+    Parameters
+    ----------
+    surface : Surface
+        With two coordinates.
+    stages : list of Paths
+        Of one pair each, with more and more evaluations.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import plots
+    >>> surface = ts.surfaces.himmelblau()
+    >>> def stage(budget):
+    ...     settings = {"budget": budget, "certified": False, "progress": False}
+    ...     return ts.connect(surface, surface.minima, [[0, 1]], **settings)
+    >>> len(plots.relaxing(surface, [stage(400), stage(1000)]).frames)
+    2
+    """
+    from plotly import graph_objects as go
+    from plotly.subplots import make_subplots
+
+    t = np.linspace(0, 1, 129)
+    curves = [s.at(0, t).numpy().astype(np.float32) for s in stages]
+    floor, top = stages[0].floor[0], stages[0].maximum[0]
+    (x0, x1), (y0, y1) = surface.box.tolist()
+    x, y = np.linspace(x0, x1, 90), np.linspace(y0, y1, 80)
+    z = surface.loss(np.stack(np.meshgrid(x, y), axis=-1)).numpy()
+    low = z.min()
+    fig = make_subplots(1, 2, column_widths=[0.55, 0.45], horizontal_spacing=0.13)
+    shade, mark = colors(2)
+    levels = {"start": low, "end": top + 0.5 * (top - low), "size": (top - low) / 12}
+    contour = go.Contour(
+        x=x.astype(np.float32),
+        y=y.astype(np.float32),
+        z=z.clip(max=levels["end"] + 1).astype(np.float32),
+        contours=levels,
+        contours_coloring="none",
+        line={"color": GREY, "width": 1},
+        showscale=False,
+    )
+    ends = curves[0][[0, -1]]
+    fig.add_trace(contour, row=1, col=1)
+    fig.add_trace(_marks(*ends.T, ["", ""], "top right"), row=1, col=1)
+    exact = _exact_pass(surface, stages[0].pairs[0], ends)
+    if exact is not None:
+        dashed = {"color": GREY, "dash": "dash", "width": 1}
+        line = go.Scatter(x=[0, 1], y=[exact] * 2, mode="lines", line=dashed)
+        fig.add_trace(line, row=1, col=2)
+    still = len(fig.data)
+
+    def moving(stage, curve):
+        at = stage.points[0].numpy()
+        style = {"mode": "lines", "line": {"color": shade, "width": 3}}
+        dot = {"mode": "markers", "marker": {"color": mark, "size": 10}}
+        along = stage.profiles[0].astype(np.float32)
+        return [
+            go.Scatter(x=curve[:, 0], y=curve[:, 1], **style),
+            go.Scatter(x=at[:1], y=at[1:], **dot),
+            go.Scatter(x=stage.profile_t, y=along, **style),
+            go.Scatter(x=stage.t, y=stage.maximum, **dot),
+        ]
+
+    frames = [moving(s, c) for s, c in zip(stages, curves, strict=True)]
+    for k, trace in enumerate(frames[0]):
+        fig.add_trace(trace, row=1, col=1 + k // 2)
+    titles = [f"{s.evaluations:,} evaluations · highest {s.maximum[0]:.3f}" for s in stages]
+    fig.frames = [
+        go.Frame(
+            data=data,
+            traces=list(range(still, still + 4)),
+            name=str(k),
+            layout={"title": {"text": title}},
+        )
+        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
+    ]
+    _finish(fig, len(stages), 0, titles[0], stills=(0, 0.4, 1))
+    fig.update_xaxes(title="x", range=[x0, x1], col=1)
+    fig.update_yaxes(title="y", range=[y0, y1], col=1)
+    fig.update_xaxes(title="position along the path", range=[0, 1], col=2)
+    span = top - floor
+    fig.update_yaxes(range=[low - 0.05 * span, top + 0.1 * span], col=2)
+    _name_right(fig)
+    return fig
+
+
+def _exact_pass(surface, pair, ends) -> float | None:
+    """The lowest level at which two minima of a surface are joined: cut the barcode's tree there.
+
+    None where the surface has no exact barcode, or the ends are not its own minima of that number.
+    """
+    i, j = pair
+    code, known = surface.barcode, surface.minima
+    if code is None or max(pair) >= len(known) or not np.allclose(ends, known[pair], atol=1e-3):
+        return None
+    ancestors = {i: -np.inf}
+    row, height = i, -np.inf
+    while code.parent[row] >= 0:
+        height = max(height, code.death[row])
+        row = code.parent[row]
+        ancestors[row] = height
+    row, height = j, -np.inf
+    while row not in ancestors:
+        height = max(height, code.death[row])
+        row = code.parent[row]
+    return float(max(height, ancestors[row]))
+
+
+# The page's columns may get their widths after the figure is drawn.
+
+
+_FIT = """
+const figure = document.getElementById("{plot_id}");
+const fit = () => { if (figure.clientWidth) Plotly.Plots.resize(figure); };
+new ResizeObserver(fit).observe(figure.parentElement);
+"""
+
+
+def show(fig, alt: str) -> None:
+    """Display a plotly figure in a notebook and, without a network, on the built page.
+
+    One output with two forms: plotly's own for JupyterLab, and HTML that expects plotly.min.js to
+    be loaded by the page. For print the HTML holds stills besides.
+
+    Parameters
+    ----------
+    fig : plotly.graph_objects.Figure
+        Such as from :func:`level_slider`.
+    alt : str
+        What the figure shows, for those who can't see it.
+
+    Examples
+    --------
+    Outside a notebook its data are printed:
+
+    >>> from plotly import graph_objects
+    >>> from toscore import plots
+    >>> figure = graph_objects.Figure(graph_objects.Scatter(x=[0, 1], y=[0, 1]))
+    >>> plots.show(figure, alt="a rising line")  # doctest: +ELLIPSIS
+    {'application/vnd.plotly.v1+json': ...}
+    """
+    from IPython.display import display
+
+    text = fig.to_json()
+    body = fig.to_html(
+        include_plotlyjs=False,
+        full_html=False,
+        auto_play=False,
+        default_height=f"{fig.layout.height or 450}px",
+        div_id="plotly-" + sha256(text.encode()).hexdigest()[:12],
+        config={"displayModeBar": False, "responsive": True},
+        post_script=_FIT,
+    )
+    label = html.escape(alt, quote=True)
+    kind, still = "", ""
+    if fig.frames:  # one without a slider is printed as it is
+        kind = "only-screen"
+        still = as_image(stills(fig), f"Stills of an interactive figure. {alt}")
+    bundle = {
+        "application/vnd.plotly.v1+json": json.loads(text),
+        "text/html": f'<div class="{kind}" role="img" aria-label="{label}">{body}</div>{still}',
+    }
+    display(bundle, raw=True)
 
 
 def stills(fig) -> str:
@@ -95,218 +512,3 @@ def as_image(svg: str, alt: str) -> str:
     data = base64.b64encode(svg.encode()).decode()
     alt = html.escape(alt, quote=True)
     return f'<img class="only-print" alt="{alt}" src="data:image/svg+xml;base64,{data}">'
-
-
-def _table(stored: dict) -> dict:
-    """Birth and finite lengths of all barcodes, as {profile: {name: {"width depth": {seed: …}}}}.
-
-    To six digits; null where a segment never ends. Each barcode is sorted by birth.
-    """
-    table = {}
-    for profile, results in stored.items():
-        for name, result in results.items():
-            cell = table.setdefault(profile, {}).setdefault(name, {})
-            for (width, depth, seed), code in result.barcodes().items():
-                rows = np.argsort(code.birth, kind="stable")
-                birth = [float(f"{x:.6g}") for x in code.birth[rows]]
-                lengths = code.lengths[rows]
-                length = [float(f"{x:.6g}") if np.isfinite(x) else None for x in lengths]
-                score = f"{code.to_score():.2g}" if not len(code.unmerged) else "unknown"
-                row = {"birth": birth, "length": length, "score": score}
-                cell.setdefault(f"{width} {depth}", {})[str(seed)] = row
-    return table
-
-
-def atlas(stored: dict, datasets, families: dict) -> None:
-    """Display the atlas: a table of cells to point at, and the barcodes of the chosen one.
-
-    Parameters
-    ----------
-    stored : dict of profile -> dict of name -> Result
-        As of :func:`toscore.trends.stored`. A profile without results is not offered; a cell
-        without one is drawn as "not computed".
-    datasets : list of str
-        The rows.
-    families : dict of str -> str
-        The columns: the first part of an experiment's name, and what to call it.
-
-    Raises
-    ------
-    ValueError
-        There is no result at all.
-
-    Examples
-    --------
-    Outside a notebook only its type is printed:
-
-    >>> import toscore as ts
-    >>> from toscore import plots
-    >>> stored = {"laptop": {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}}
-    >>> plots.atlas(stored, ["mnist"], {"fc": "fully connected"})
-    <IPython.core.display.HTML object>
-    """
-    from IPython.display import HTML, display
-
-    table = _table({profile: results for profile, results in stored.items() if results})
-    if not table:
-        raise ValueError("no cell of the atlas is stored: make one with `toscore run fc-mnist`")
-    shades = sns.color_palette("colorblind", 10).as_hex()
-    data = {"table": table, "datasets": datasets, "families": families, "shades": shades}
-    text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
-    display(
-        HTML(
-            '<div class="atlas only-screen"></div>'
-            f'<script type="application/json">{text}</script><script>{_ATLAS}</script>'
-        )
-    )
-
-
-_ATLAS = r"""
-(() => {
-  const source = document.currentScript.previousElementSibling;
-  const host = source.previousElementSibling;
-  const { table, datasets, families, shades } = JSON.parse(source.textContent);
-
-  function node(tag, attributes, parent, text, space = "http://www.w3.org/2000/svg") {
-    const e = parent.appendChild(document.createElementNS(space, tag));
-    for (const key in attributes) e.setAttribute(key, attributes[key]);
-    if (text !== undefined) e.textContent = text;
-    return e;
-  }
-  const element = (...what) => node(...Object.assign(Array(4), what), document.body.namespaceURI);
-  const nice = (name) => name.replace("_", "-");
-  const short = (x) => String(Number(x.toPrecision(3)));
-
-  const bar = element("div", { class: "controls" }, host), choice = {};
-  for (const what of ["profile", "width", "depth"]) {
-    const label = element("label", {}, bar, what + " ");
-    choice[what] = element("select", {}, label);
-    choice[what].onchange = () => { if (what === "profile") sizes(); draw(); };
-  }
-  element("p", { class: "hint" }, host,
-    "Point at a cell, tap it, or go to it with Tab. The numbers are TO-scores, means over seeds.");
-  const both = element("div", { class: "both" }, host);
-  const grid = element("table", {}, both), detail = element("div", { class: "detail" }, both);
-  const heading = element("p", { class: "heading" }, detail), svg = node("svg", {}, detail);
-  const words = element("p", { "aria-live": "polite" }, detail);
-
-  const head = element("tr", {}, element("thead", {}, grid));
-  element("th", { scope: "col" }, head, "data set");
-  for (const family in families) element("th", { scope: "col" }, head, families[family]);
-  const rows = element("tbody", {}, grid), cells = {};
-  for (const dataset of datasets) {
-    const row = element("tr", {}, rows);
-    element("th", { scope: "row" }, row, nice(dataset));
-    for (const family in families) {
-      const name = `${family}-${dataset}`;
-      const button = element("button", { type: "button" }, element("td", {}, row));
-      cells[name] = { button, small: node("svg", { viewBox: "0 0 80 30" }, button),
-        note: element("span", {}, button), title: `${families[family]}, ${nice(dataset)}` };
-      for (const event of ["pointerenter", "focus", "click"]) {
-        button.addEventListener(event, () => pick(name));
-      }
-    }
-  }
-
-  const cell = (name) => table[choice.profile.value][name];
-  const codes = (name) => cell(name)?.[`${choice.width.value} ${choice.depth.value}`];
-  let chosen;
-
-  function options(select, values) {
-    const before = select.value;
-    select.replaceChildren();
-    for (const value of values) element("option", { value }, select, value);
-    if (values.includes(before)) select.value = before;
-  }
-
-  function sizes() {
-    const found = Object.values(table[choice.profile.value]).flatMap((c) => Object.keys(c));
-    ["width", "depth"].forEach((what, k) => {
-      const all = [...new Set(found.map((size) => size.split(" ")[k]))];
-      options(choice[what], all.sort((a, b) => a - b));
-    });
-  }
-
-  /* Segments of all seeds, by birth from below; where to draw the end of one that never ends. */
-  function segments(name) {
-    const found = Object.entries(codes(name) || {}).flatMap(([seed, code], k) =>
-      code.birth.map((low, i) => ({ low, length: code.length[i], shade: shades[k], seed })));
-    found.sort((a, b) => a.low - b.low);
-    const low = Math.min(...found.map((s) => s.low));
-    const high = Math.max(...found.map((s) => s.low + (s.length ?? 0)));
-    const room = 0.12 * (high - low) || 1e-3 * Math.abs(low) || 1;
-    return { found, low: low - 0.3 * room, high: high + room };
-  }
-
-  function plot(name, into, left, right, top, bottom, width) {
-    const { found, low, high } = segments(name);
-    const x = (v) => left + ((v - low) / (high - low)) * (right - left);
-    const step = (bottom - top) / found.length;
-    found.forEach((s, k) => {
-      const y = bottom - (k + 0.5) * step, end = s.length === null ? right : x(s.low + s.length);
-      const style = { stroke: s.shade, "stroke-width": Math.min(width, 0.6 * step) };
-      node("line", { x1: x(s.low), x2: Math.max(end, x(s.low) + 1), y1: y, y2: y, ...style }, into);
-      if (s.length !== null || width < 3) return;
-      const d = `M${right} ${y - 5}L${right + 8} ${y}L${right} ${y + 5}Z`;
-      node("path", { d, fill: s.shade }, into);
-    });
-    return { low, high, x };
-  }
-
-  function draw() {
-    for (const name in cells) {
-      const { button, small, note, title } = cells[name], here = codes(name);
-      small.replaceChildren();
-      if (here) plot(name, small, 2, 78, 1, 29, 2.5);
-      const scores = Object.values(here || {}).map((code) => Number(code.score));
-      const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
-      note.textContent = here ? Number(mean.toPrecision(2)).toString() : "not computed";
-      button.setAttribute("aria-label", `${title}: ${here ? "TO-score " : ""}${note.textContent}`);
-      button.classList.toggle("absent", !here);
-    }
-    pick(chosen);
-  }
-
-  function pick(name) {
-    chosen = name;
-    for (const key in cells) cells[key].button.setAttribute("aria-pressed", key === name);
-    const here = codes(name), W = detail.clientWidth || 400, H = 300;
-    const size = `width ${choice.width.value}, depth ${choice.depth.value}`;
-    heading.textContent = `${cells[name].title}; ${size}`;
-    svg.replaceChildren();
-    svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
-    svg.setAttribute("height", H);
-    const style = { fill: "currentColor", "text-anchor": "middle", "font-size": 12 };
-    if (!here) {
-      node("text", { x: W / 2, y: H / 2, ...style }, svg, "not computed");
-      words.textContent = "Nothing is stored for this cell and size.";
-      return;
-    }
-    const { low, high, x } = plot(name, svg, 14, W - 14, 8, H - 44, 5);
-    const line = { stroke: "currentColor", y1: H - 40 };
-    node("line", { ...line, x1: 14, x2: W - 14, y2: H - 40 }, svg);
-    const rough = (high - low) / 4, unit = 10 ** Math.floor(Math.log10(rough));
-    const step = unit * [1, 2, 5, 10].find((k) => k * unit >= rough);
-    for (let k = Math.ceil(low / step); k * step <= high; k++) {
-      node("line", { ...line, x1: x(k * step), x2: x(k * step), y2: H - 35 }, svg);
-      const digits = Math.max(0, -Math.floor(Math.log10(step)));
-      node("text", { x: x(k * step), y: H - 21, ...style }, svg, (k * step).toFixed(digits));
-    }
-    node("text", { x: W / 2, y: H - 4, ...style }, svg, "loss");
-    words.replaceChildren();
-    Object.entries(here).forEach(([seed, code], k) => {
-      const finite = code.length.filter((v) => v !== null);
-      const longest = finite.length ? `, longest segment ${short(Math.max(...finite))}` : "";
-      element("span", { style: `color: ${shades[k]}`, "aria-hidden": "true" }, words, "■ ");
-      const found = `seed ${seed}: ${code.birth.length} minima, lowest ${short(code.birth[0])}, `;
-      element("span", {}, words, `${found}TO-score ${code.score}${longest}. `);
-    });
-  }
-
-  options(choice.profile, Object.keys(table));
-  sizes();
-  chosen = Object.keys(cells).find((name) => codes(name)) || Object.keys(cells)[0];
-  draw();
-  new ResizeObserver(() => pick(chosen)).observe(detail);
-})();
-"""

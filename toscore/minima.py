@@ -129,7 +129,7 @@ def find_minima(
         Gradient norm at which a point counts as stationary: 1e-4 in float32, 1e-6 in float64.
     same : float
         Two ends within ``same * (1 + |theta|)`` of each other, and level within 1e-3 of their
-        loss, are one minimum, kept once (the lower end).
+        loss (of 1, for losses below 1), are one minimum, kept once (the lower end).
     held_out : (inputs, targets), optional
         Held-out data for ``test_error``.
     progress : bool

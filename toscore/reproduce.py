@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from toscore.barcode import barcode_of_minima
+from toscore.data import load_data
 from toscore.experiment import CELL, Settings, _hardware, _pass_unit, _train_unit
 
 __all__ = ["rerun"]
@@ -29,8 +30,9 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     -------
     DataFrame
         Rows "losses", "passes" and "TO-score", with columns ``stored`` and ``again`` (means, for
-        the first two) and ``difference``: the largest of any, as a share of the lowest loss. On the
-        machine and versions that made the result it is at most 1e-6. Elsewhere rounding differs,
+        the first two) and ``difference``: the largest of any, as a share of the lowest loss; NaN
+        where there is nothing to compare, such as passes between other pairs. On the machine and
+        versions that made the result it is at most 1e-6. Elsewhere rounding differs,
         training amplifies that, and single minima may be others: then compare the means.
         ``attrs["same_machine"]`` tells whether the hardware has the same name.
 
@@ -54,6 +56,14 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     network = min(cells) if network is None else tuple(int(x) for x in network)
     if network not in cells:
         raise ValueError(f"{result.name} has no network {network}: choose one of {sorted(cells)}")
+    images = load_data(stored.dataset, data_root, stored.n_train, stored.n_test)
+    made_from = result.manifest["data"]["checksum"]
+    if images.checksum != made_from:
+        raise ValueError(
+            f"{result.name} was made from other images of {stored.dataset} (sha256 {made_from[:16]}"
+            f", found {images.checksum[:16]}): compare the source in its manifest with that of "
+            "`toscore data check`"
+        )
     width, depth, seed = network
     settings = replace(stored, widths=(width,), depths=(depth,), seeds=(seed,))
     trained = _train_unit(settings, data_root, network, None)
@@ -65,21 +75,22 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     minima, passes = of_network(result.minima), of_network(result.passes)
     pairs = np.column_stack([connected["i"], connected["j"]])
     code = barcode_of_minima(trained["loss"], pairs, connected["saddle"])
+    same = np.array_equal(pairs, passes[["i", "j"]])  # other minima may need other pairs
     rows = {
-        "losses": (minima.loss.to_numpy(), trained["loss"]),
-        "passes": (passes.saddle.to_numpy(), connected["saddle"]),
-        "TO-score": (np.array([cells[network].to_score()]), np.array([code.to_score()])),
+        "losses": _compared(minima.loss, trained["loss"]),
+        "passes": _compared(passes.saddle, connected["saddle"], same),
+        "TO-score": _compared([cells[network].to_score()], [code.to_score()]),
     }
-    scale = float(minima.loss.min())
-    table = pd.DataFrame(
-        {
-            name: {
-                "stored": a.mean(),
-                "again": b.mean(),
-                "difference": np.abs(a - b).max() / scale if a.shape == b.shape else np.nan,
-            }
-            for name, (a, b) in rows.items()
-        }
-    ).T
+    table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
+    table["difference"] /= float(minima.loss.min())
     table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(stored.device)
     return table
+
+
+def _compared(stored, again, alike=True):
+    """Two means, and the largest difference if it makes sense; NaN for what there is none of."""
+    stored, again = np.asarray(stored, np.float64), np.asarray(again, np.float64)
+    if not (len(stored) and len(again)):
+        return np.nan, np.nan, np.nan
+    largest = np.abs(stored - again).max() if alike and len(stored) == len(again) else np.nan
+    return stored.mean(), again.mean(), largest

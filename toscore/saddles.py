@@ -94,7 +94,10 @@ class _Hessian(LinearOperator):
 
 
 def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start=None, seed=0):
-    """The k lowest eigenvalues of the Hessian at a point, by Lanczos on Hessian-vector products.
+    """The k lowest eigenvalues of the Hessian at a point.
+
+    Up to 1500 parameters from the whole Hessian, which is diagonalised; ``tol``, ``start`` and
+    ``seed`` then change nothing. Above by Lanczos on Hessian-vector products.
 
     Parameters
     ----------
@@ -177,9 +180,9 @@ def find_saddle(
     """The critical point next to a point from which f is to rise in one direction only.
 
     Newton steps that lead uphill along the lowest mode of the Hessian and downhill along all
-    others, whatever the curvature there is. The lowest modes come from Lanczos, the rest of the
-    step from conjugate gradients in their complement; a step that does not shorten the gradient is
-    cut. All in float64.
+    others, whatever the curvature there is. Up to 1500 parameters they use the whole Hessian;
+    above, its eigenpairs within the span of the lowest modes known so far and a Krylov space of
+    the gradient. A step that does not shorten the gradient is cut. All in float64.
 
     Parameters
     ----------
@@ -269,7 +272,7 @@ def _gradient(landscape, point) -> np.ndarray:
 def _ritz(hessian, gradient, modes) -> tuple[np.ndarray, np.ndarray]:
     """Eigenpairs of the Hessian within the span of known modes and a Krylov space of the gradient.
 
-    Up to ``_KRYLOV`` products; exact where the dimension is no larger than that.
+    Up to ``_KRYLOV`` products; exact up to ``DENSE`` parameters, from the whole Hessian.
     """
     dim = len(gradient)
     if dim <= DENSE:

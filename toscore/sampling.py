@@ -145,8 +145,9 @@ def sample_barcode(
     k : int, optional
         Neighbours of each point; by default :func:`default_neighbours`.
     box : float (D, 2), optional
-        Where to put the points. By default ``landscape.box``; a landscape without one is sampled
-        by its own ``sample``, and then ``sobol`` says nothing.
+        Where to put the points; its sides are not glued. By default ``landscape.box``, with its
+        sides glued if the landscape is periodic. A landscape without one is sampled by its own
+        ``sample``, and then ``sobol`` says nothing.
     seed : int
         Of the points.
     sobol : bool
@@ -174,6 +175,8 @@ def sample_barcode(
     """
     if n < 2:
         raise ValueError(f"a graph needs at least 2 points, got n = {n}")
+    # a part of a period is glued to nothing
+    periodic = box is None and getattr(landscape, "periodic", False)
     box = getattr(landscape, "box", None) if box is None else box
     if box is None:
         points = landscape.sample(n, seed).detach().cpu().numpy()
@@ -188,7 +191,7 @@ def sample_barcode(
     parts = np.split(points, range(CHUNK, n, CHUNK))
     values = np.concatenate([landscape.loss(torch.as_tensor(p)).cpu().numpy() for p in parts])
     k = default_neighbours(n, points.shape[1]) if k is None else k
-    period = high - low if getattr(landscape, "periodic", False) else None
+    period = high - low if periodic else None
     edges = neighbour_graph(points, k, period)
     return Sample(points, values, edges, barcode_of_graph(values, edges))
 

@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 
 from toscore.experiment import ATLAS, CELL, MissingResult, load_or_run
+from toscore.settings import DATASETS
 
 __all__ = [
     "Trend",
     "at_rest",
     "claims",
+    "compare",
     "contents",
     "depth_by_width",
     "findings",
     "shares",
+    "shares_by_family",
     "sizes",
     "stationary",
     "stored",
@@ -121,8 +124,6 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     below = np.array([sum(_centred(x) @ x for x, _ in some) for some in groups])
     slope = above[:, 0].sum() / below.sum()
     some = draw.integers(len(groups), size=(DRAWS, len(groups)))
-    if len(groups) == 1:
-        some[:] = 0
     numerator = above[some, np.arange(1, DRAWS + 1)[:, None]].sum(axis=1)
     denominator = below[some].sum(axis=1)
     used = denominator > 0  # where few networks count, a resample may hold none that differ
@@ -170,6 +171,41 @@ def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
     if len(results) > 1:
         rows["all"] = asdict(trend(list(results.values()), factor, seed))
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def compare(results: dict, subsets: dict) -> pd.DataFrame:
+    """The trends over all results once more, from some of their networks.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+    subsets : dict of str -> callable or None
+        Which networks to count, as ``only`` of :func:`trend`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each factor and subset; NaN, and 0 networks, where nothing is left to compare.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> subsets = {"all": None, "none": lambda result: set()}
+    >>> trends.compare(results, subsets).networks.tolist()
+    [12, 0, 12, 0]
+    """
+    rows = {}
+    for factor in ("width", "depth"):
+        for name, only in subsets.items():
+            try:
+                found = asdict(trend(list(results.values()), factor, only=only))
+            except ValueError:
+                found = {"networks": 0}
+            rows[factor, name] = found
+    return pd.DataFrame.from_dict(rows, orient="index").drop(columns="factor", errors="ignore")
 
 
 def at_rest(result) -> set:
@@ -277,6 +313,35 @@ def shares(result) -> pd.Series:
     """
     scores = result.scores().set_index(CELL).score
     return (scores / result.minima.groupby(CELL).loss.mean()).rename("TO-score / loss")
+
+
+def shares_by_family(families=("fc", "cnn", "resnet")) -> pd.DataFrame:
+    """Median of :func:`shares`: a row a data set, a column a family, from what is stored.
+
+    Parameters
+    ----------
+    families : sequence of str
+        What the experiments' names begin with.
+
+    Returns
+    -------
+    DataFrame
+        NaN where nothing is stored.
+
+    Examples
+    --------
+    >>> from toscore import trends
+    >>> list(trends.shares_by_family(["fc"]))
+    ['fc']
+    """
+    found = {
+        family: {
+            name.partition("-")[2]: shares(result).median()
+            for name, result in stored(family).items()
+        }
+        for family in families
+    }
+    return pd.DataFrame(found).rename_axis("data set")
 
 
 def sizes(results: dict) -> pd.DataFrame:
@@ -399,7 +464,7 @@ def verdict(trend: Trend) -> str:
     return "contradicts" if trend.low > 1 else "can't tell"
 
 
-_SAYS = {"agrees": "agrees with", "contradicts": "contradicts", "can't tell": "does not settle"}
+SAYS = {"agrees": "agrees with", "contradicts": "contradicts", "can't tell": "does not settle"}
 
 
 def claims(by: dict) -> pd.DataFrame:
@@ -431,7 +496,7 @@ def claims(by: dict) -> pd.DataFrame:
         ]
         columns[f"{factor}: p"] = table.p.map("{:.2g}".format)
         columns[f"{factor}: claim"] = [verdict(row) for row in table.itertuples()]
-    return pd.DataFrame(columns, index=by["width"].index)
+    return pd.DataFrame(columns, index=next(iter(by.values())).index)
 
 
 def contents(results: dict) -> str:
@@ -454,15 +519,26 @@ def contents(results: dict) -> str:
     >>> trends.contents(results)[:42]
     '1 of 5 data sets are stored: fc-mnist. In '
     """
-    s = next(iter(results.values())).manifest["settings"]
     minima = sum(len(r.minima) for r in results.values())
     paths = sum(len(r.passes) for r in results.values())
+    which = {}
+    for name, result in results.items():
+        s, images = result.manifest["settings"], result.manifest["data"]["n_train"]
+        said = (
+            f"networks of width {', '.join(map(str, s['widths']))} and depth "
+            f"{' or '.join(map(str, s['depths']))}, {s['n_minima']} starts for each of "
+            f"{len(s['seeds'])} seeds, {images} training images, weight decay "
+            f"{s['weight_decay']:g}."
+        )
+        which.setdefault(said, []).append(name)
+    parts = (
+        f"In {'each' if len(which) == 1 else ', '.join(names)}: {said}"
+        for said, names in which.items()
+    )
     return (
-        f"{len(results)} of 5 data sets are stored: {', '.join(results)}. In each, networks of "
-        f"width {', '.join(map(str, s['widths']))} and depth {' or '.join(map(str, s['depths']))}, "
-        f"{s['n_minima']} starts for each of {len(s['seeds'])} seeds; {minima} minima and {paths} "
-        f"paths between them in all (those that can matter for a barcode). {s['n_train']} training "
-        f"images, weight decay {s['weight_decay']:g}."
+        f"{len(results)} of {len(DATASETS)} data sets are stored: {', '.join(results)}. "
+        f"{' '.join(parts)} {minima} minima and {paths} paths between them in all (those that can "
+        "matter for a barcode)."
     )
 
 
@@ -490,9 +566,12 @@ def findings(results: dict, by: dict) -> str:
     '**Width.**'
     """
     whole = {factor: table.iloc[-1] for factor, table in by.items()}  # the row of all of them
-    said = {factor: f"**{_SAYS[verdict(row)]}**" for factor, row in whole.items()}
+    said = {factor: f"**{SAYS[verdict(row)]}**" for factor, row in whole.items()}
     ratio = {f: f"{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" for f, r in whole.items()}
-    rested = pd.concat(r.passes for r in results.values()).rested.mean()
+    paths = pd.concat(r.passes for r in results.values())
+    settings = [r.manifest["settings"] for r in results.values()]
+    settled = max(s["paths"].get("settled", 0.0) for s in settings)
+    still = max(s["minima"].get("grad_tol", 1e-4) for s in settings)  # as find_minima has it
     points = pd.concat(r.minima for r in results.values())
     relative = sizes(results)["TO-score / loss"].unstack()
     falls = int((relative.iloc[:, -1] < relative.iloc[:, 0]).sum())
@@ -502,12 +581,13 @@ multiplies the TO-score by {ratio["width"]}: the result {said["width"]} the clai
 **Depth.** The claim is the same. Here one layer more multiplies it by {ratio["depth"]}: the result
 {said["depth"]} it.
 
-**Upper bounds.** Every death is a path's maximum, and none of these passes is certified.
-{rested:.0%} of the paths had come to rest when they were measured, which means that doubling the
-work had lowered them by less than a fifth of their climb; the budget of the others was used up. The
-table says where: a size whose paths were further from rest has a TO-score that is too high by more.
+**Upper bounds.** Every death is a path's maximum; {paths.certified.sum() or "none"} of these passes
+are certified. {paths.rested.mean():.0%} of the paths had come to rest when they were measured:
+doubling the work had lowered them by less than {settled:.0%} of their climb; the budget of the
+others was used up. The table says where: a size whose paths were further from rest has a TO-score
+that is too high by more.
 
-**Stationarity.** {points.stationary.mean():.0%} of the minima reached a gradient norm of 1e-4.
+**Stationarity.** {points.stationary.mean():.0%} of the minima reached a gradient norm of {still:g}.
 Where one did not (the column "gradient" has the median norm), its birth is only an upper bound, and
 the length of its segment is bounded on neither side.
 

@@ -31,7 +31,8 @@ LIVE = re.compile(r"load_data\(\"(\w+)\"")
 STORED = re.compile(
     r"\bresults\"? ?/ ?\"?([a-z][\w-]+)[/\"]"
 )  # results/NAME/ or "results" / "NAME"
-FAMILY = re.compile(r"trends\.stored\((?:\"(\w+)\")?\)")
+# trends.stored("fc") names its family; other calls may read all of them
+FAMILY = re.compile(r"trends\.(?:stored\((?:\"(\w+)\"\))?|shares_by_family)")
 FAMILIES = ("fc", "cnn", "resnet")
 SHOWN = re.compile(r"\b([a-z][\w-]+), profile (?:laptop|gpu)\b")  # Result.provenance()
 
@@ -69,7 +70,7 @@ def data(env, pagename, context) -> str:
             p.name for f in ([family] if family else FAMILIES) for p in folder.glob(f"{f}-*")
         }
     stored = sorted(name for name in stored if (folder / name).is_dir())
-    if 'glob("*/*/manifest.json")' in code:
+    if "experiment.states(root)" in code:
         stored = ["all"]
     parts = [f"images: {', '.join(live)}"] * bool(live)
     parts += [f"stored results: {', '.join(stored)}"] * bool(stored)
