@@ -140,7 +140,7 @@ def check_formulas(page):
 
 def check_links(page):
     """Internal links and their anchors lead somewhere."""
-    for target in page.eval_on_selector_all("main a[href]", "links => links.map(a => a.href)"):
+    for target in page.eval_on_selector_all("a[href]", "links => links.map(a => a.href)"):
         if target.startswith("file:"):
             path, _, anchor = target.removeprefix("file://").partition("#")
             path = Path(unquote(path))
