@@ -5,9 +5,32 @@ let theme;
 addEventListener("beforeprint", () => { theme = page.dataset.theme; page.dataset.theme = "light"; });
 addEventListener("afterprint", () => { page.dataset.theme = theme; });
 
+// Nothing may part a formula from the mark that follows it: a word joiner forbids it.
+function join() {
+  for (const formula of document.querySelectorAll("main span.math")) {
+    const next = formula.nextSibling;
+    if (next?.nodeType === Node.TEXT_NODE && /^[.,;:!?)’]/.test(next.data)) next.data = "\u2060" + next.data;
+  }
+}
+// On a phone, formulas and figures may be wider than the text: they get a scroll bar.
+function fit() {
+  for (const formula of document.querySelectorAll("main span.math")) {
+    const set = formula.querySelector("mjx-math"), room = formula.closest("p, li, dd, td, div");
+    const width = set ? set.getBoundingClientRect().width : 0;
+    formula.classList.toggle("wide", width > room.clientWidth && room.clientWidth > 0);
+  }
+  for (const figure of document.querySelectorAll("main .cell_output img")) {
+    const box = figure.parentElement, wide = figure.naturalWidth > 2 * box.clientWidth;
+    const scrolls = wide && box.clientWidth > 0;
+    figure.style.width = scrolls ? `${Math.round(0.6 * figure.naturalWidth)}px` : "";
+    box.classList.toggle("scrolls", scrolls);
+  }
+  reachScrolling();
+}
+const SCROLLS = "main pre, main .cell_output, main .cell_output .output, main table, main .math";
 // What scrolls sideways must be reached with the keyboard: the theme forgets tables and some code.
 function reachScrolling() {
-  for (const box of document.querySelectorAll("main pre, main .cell_output .output, main table, main .math")) {
+  for (const box of document.querySelectorAll(SCROLLS)) {
     const scrolls = ["auto", "scroll"].includes(getComputedStyle(box).overflowX)
       && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight);
     if (scrolls && !box.querySelector("a, button, input")) box.tabIndex = 0;
@@ -19,7 +42,8 @@ const show = () => page.classList.remove("typesetting");
 setTimeout(show, 5000);
 addEventListener("load", () => {
   const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
-  typeset.then(reachScrolling).finally(show);
+  join();
+  typeset.then(fit).finally(show);
   let waiting;
-  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(reachScrolling, 700); });
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(fit, 700); });
 });
