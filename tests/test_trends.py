@@ -6,12 +6,24 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from toscore import barcode_of_minima, experiment, plots, run
+from toscore import Landscape, barcode_of_minima, experiment, load_data, models, plots, run
 from toscore import trends as trends_by
 from toscore.experiment import CELL
 from toscore.reproduce import rerun
-from toscore.trends import FLOOR, Trend, at_rest, claims, stored, trend, trends, verdict
+from toscore.trends import (
+    FLOOR,
+    Trend,
+    at_rest,
+    bounded,
+    ceiling,
+    claims,
+    stored,
+    trend,
+    trends,
+    verdict,
+)
 
 
 def result(score, widths=(2, 4, 8), depths=(1, 2), seeds=(0, 1), rested=None):
@@ -228,3 +240,36 @@ def test_other_images_are_not_compared(made):
 def test_claims_of_depth_alone():
     table = pd.DataFrame({"ratio": [2.0], "low": [1.5], "high": [3.0], "p": [0.01]}, index=["a"])
     assert claims({"depth": table}).loc["a", "depth: claim"] == "contradicts"
+
+
+def test_a_pass_above_the_ceiling_is_cut(made):
+    found, _ = made
+    high = replace(found, passes=found.passes.assign(saddle=99.0, rested=True))
+    below = bounded(high)
+    assert below.passes.cut.all() and not below.passes.rested.any() and not at_rest(below)
+    loss = found.minima.set_index([*CELL, "minimum"]).loss
+    for _, row in below.passes.iterrows():
+        ends = [loss[(*row[CELL], row[side])] for side in "ij"]
+        assert row.saddle == pytest.approx(np.log(10) + max(ends))
+    for cell, rows in below.segments.groupby(CELL):
+        np.testing.assert_array_equal(rows.death, below.barcodes()[cell].death)
+    low = bounded(replace(found, passes=found.passes.assign(saddle=found.minima.loss.max())))
+    assert not low.passes.cut.any() and (low.passes.rested == found.passes.rested).all()
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn", "resnet"])
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_the_way_over_a_guess_stays_below_the_ceiling(family, decay):
+    """Chapter 9's proposition, on points far from any minimum."""
+    data = load_data("digits", n_train=40)
+    network = getattr(models, family)(data.shape, data.n_classes, width=3, activation="gelu")
+    f = Landscape(network, data.x_train, data.y_train, weight_decay=decay).double()
+    ends = 3 * f.sample(2, 0)
+    bare = ends.clone()
+    bare[:, -10 * 3 - 10 :] = 0
+    c = torch.linspace(0, 1, 41, dtype=torch.float64)[:, None]
+    path = [bare[k] + c * (ends[k] - bare[k]) for k in (0, 1)] + [bare[0] + c * (bare[1] - bare[0])]
+    heights, at_ends = f.loss(torch.cat(path)), f.loss(ends)
+    limit = max(*at_ends, np.log(10) + decay / 2 * (bare**2).sum(1).max())
+    assert heights.max() <= limit + 1e-9
+    assert limit <= ceiling("digits", [at_ends.tolist()])[0] + 1e-9

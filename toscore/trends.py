@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from toscore.data import _entry
 from toscore.experiment import ATLAS, CELL, MissingResult, load_or_run
 from toscore.settings import DATASETS
 
 __all__ = [
     "Trend",
     "at_rest",
+    "bounded",
+    "ceiling",
     "claims",
     "compare",
     "contents",
@@ -411,8 +414,72 @@ def _signs(x, y) -> np.ndarray:
     return np.sign((x[j] - x[i]) * (y[j] - y[i]))[x[i] != x[j]]
 
 
+def ceiling(dataset: str, ends: np.ndarray) -> np.ndarray:
+    """What no pass needs to exceed: the loss of guessing over the higher end; see chapter 9.
+
+    Parameters
+    ----------
+    dataset : str
+        Says how many classes there are.
+    ends : float (P, 2)
+        Losses of the two minima of each pass, weight decay included.
+
+    Returns
+    -------
+    float array (P,)
+
+    Raises
+    ------
+    ValueError
+        No data set of that name.
+
+    Examples
+    --------
+    >>> from toscore.trends import ceiling
+    >>> ceiling("mnist", [[0.5, 0.1]]).round(3).tolist()
+    [2.803]
+    """
+    return np.log(_entry(dataset)[0]) + np.max(ends, axis=1)
+
+
+def bounded(result):
+    """The same result with no pass above :func:`ceiling`: of two upper bounds, the lower one.
+
+    Such a pass counts as not at rest, and ``cut`` is True for it.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment, of networks whose last layer is linear.
+
+    Returns
+    -------
+    Result
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import bounded
+    >>> int(bounded(ts.load_or_run("fc-mnist", "laptop")).passes.cut.sum())
+    0
+    """
+    passes, cells = result.passes, [*CELL, "minimum"]
+    loss = result.minima.set_index(cells).loss
+    ends = [pd.MultiIndex.from_frame(passes[[*CELL, side]], names=cells) for side in "ij"]
+    ends = np.column_stack([loss.reindex(end) for end in ends])
+    highest = ceiling(result.manifest["settings"]["dataset"], ends)
+    cut = passes.saddle > highest
+    saddle, rested = passes.saddle.where(~cut, highest), passes.rested & ~cut
+    result = replace(result, passes=passes.assign(saddle=saddle, rested=rested, cut=cut))
+    segments = [
+        pd.DataFrame(dict(zip(CELL, cell, strict=True)) | dict(code.to_frame().items()))
+        for cell, code in result.barcodes().items()
+    ]
+    return replace(result, segments=pd.concat(segments, ignore_index=True))
+
+
 def stored(family: str = "", *, profile=None, results=None) -> dict:
-    """Stored results of the atlas's cells, by name; what has not been computed is left out.
+    """Stored results of the atlas's cells, :func:`bounded`, by name; what is missing is left out.
 
     Parameters
     ----------
@@ -436,7 +503,7 @@ def stored(family: str = "", *, profile=None, results=None) -> dict:
     found = {}
     for name in (n for n in ATLAS if n.startswith(family)):
         with suppress(MissingResult):
-            found[name] = load_or_run(name, profile, results=results)
+            found[name] = bounded(load_or_run(name, profile, results=results))
     return found
 
 
@@ -569,6 +636,7 @@ def findings(results: dict, by: dict) -> str:
     said = {factor: f"**{SAYS[verdict(row)]}**" for factor, row in whole.items()}
     ratio = {f: f"{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" for f, r in whole.items()}
     paths = pd.concat(r.passes for r in results.values())
+    cut = paths.cut.sum() if "cut" in paths else 0
     settings = [r.manifest["settings"] for r in results.values()]
     settled = max(s["paths"].get("settled", 0.0) for s in settings)
     still = max(s["minima"].get("grad_tol", 1e-4) for s in settings)  # as find_minima has it
@@ -581,8 +649,9 @@ multiplies the TO-score by {ratio["width"]}: the result {said["width"]} the clai
 **Depth.** The claim is the same. Here one layer more multiplies it by {ratio["depth"]}: the result
 {said["depth"]} it.
 
-**Upper bounds.** Every death is a path's maximum; {paths.certified.sum() or "none"} of these passes
-are certified. {paths.rested.mean():.0%} of the paths had come to rest when they were measured:
+**Upper bounds.** Every death is a path's maximum, or the bound of chapter 9 where that is lower (so
+for {cut or "none"} of {len(paths)} passes); {paths.certified.sum() or "none"} of the passes are
+certified. {paths.rested.mean():.0%} of the paths had come to rest when they were measured:
 doubling the work had lowered them by less than {settled:.0%} of their climb; the budget of the
 others was used up. The table says where: a size whose paths were further from rest has a TO-score
 that is too high by more.
