@@ -122,7 +122,7 @@ def data_export(
     root: Root = None,
     download: Annotated[bool, typer.Option("--download", help="fetch it if it is missing")] = False,
 ) -> None:
-    """Write NAME.npz, the offline archive for class rooms and machines without internet."""
+    """Write NAME.npz, the offline archive for classrooms and machines without internet."""
     from toscore.data import export_data
 
     print(export_data(name, out, root=root, download=download))

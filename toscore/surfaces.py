@@ -451,7 +451,8 @@ def double_wells(a, b) -> Surface:
 
     # stationary points of each coordinate: left well, barrier, right well
     roots = [np.sort(np.roots([4 * u, 0, -4 * u, v]).real) for u, v in zip(a, b, strict=True)]
-    return _separable(f"double wells in R^{len(a)}", f, [(-2.0, 2.0)] * len(a), roots)
+    power = str(len(a)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return _separable(f"double wells in ℝ{power}", f, [(-2.0, 2.0)] * len(a), roots)
 
 
 def _separable(name: str, f: Callable, box, roots) -> Surface:
@@ -750,7 +751,7 @@ def four_wells() -> Surface:
         return 0.1 * (p**2).sum(dim=-1) - (depth * torch.exp(-far / 0.35)).sum(dim=-1)
 
     return _exact(
-        "four wells in R^3",
+        "four wells in ℝ³",
         f,
         [(-2.5, 2.5)] * 3,
         minima=[
