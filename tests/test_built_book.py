@@ -297,7 +297,18 @@ def test_sliders_move(browser):
             page.mouse.move(rail["x"] + 0.7 * rail["width"], middle, steps=5)
             page.mouse.up()
             page.wait_for_timeout(500)
-            assert figure.evaluate(drawn) != before, f"{name}: slider of figure {k} does nothing"
+            after = figure.evaluate(drawn)
+            assert after != before, f"{name}: slider of figure {k} does nothing"
+            said = figure.get_attribute("aria-valuetext")
+            figure.focus()
+            page.keyboard.press("Home")
+            page.keyboard.press("ArrowRight")
+            page.wait_for_function(
+                "g => g.getAttribute('aria-valuenow') === '1'", arg=figure.element_handle()
+            )
+            assert figure.get_attribute("aria-valuetext") != said
+            page.wait_for_timeout(300)
+            assert figure.evaluate(drawn) != after, f"{name}: keys don't move figure {k}"
         page.close()
 
 

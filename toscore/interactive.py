@@ -390,6 +390,30 @@ const fit = () => { if (figure.clientWidth) Plotly.Plots.resize(figure); };
 new ResizeObserver(fit).observe(figure.parentElement);
 """
 
+# Arrow keys, Home and End move a figure's slider, and a screen reader says the frame's title.
+_KEYS = """
+const titles = {titles}, last = titles.length - 1;
+let at = figure.layout.sliders[0].active;
+const say = () => {
+  figure.setAttribute("aria-valuenow", at);
+  figure.setAttribute("aria-valuetext", titles[at]);
+};
+const role = {role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": last};
+for (const name in role) figure.setAttribute(name, role[name]);
+figure.setAttribute("aria-label", {label});
+say();
+figure.on("plotly_animatingframe", (frame) => { at = Number(frame.name); say(); });
+const steps = {ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, Home: -last, End: last};
+figure.addEventListener("keydown", (event) => {
+  if (!(event.key in steps)) return;
+  event.preventDefault();
+  const to = Math.min(last, Math.max(0, at + steps[event.key]));
+  const still = {duration: 0};
+  const how = {mode: "immediate", frame: {duration: 0, redraw: true}, transition: still};
+  Plotly.animate(figure, [String(to)], how);
+});
+"""
+
 
 def show(fig, alt: str) -> None:
     """Display a plotly figure in a notebook and, without a network, on the built page.
@@ -416,7 +440,10 @@ def show(fig, alt: str) -> None:
     """
     from IPython.display import display
 
-    text = fig.to_json()
+    text, script = fig.to_json(), _FIT
+    if fig.frames:
+        titles = json.dumps([frame.layout.title.text for frame in fig.frames])
+        script += _KEYS.replace("{titles}", titles).replace("{label}", json.dumps(alt))
     body = fig.to_html(
         include_plotlyjs=False,
         full_html=False,
@@ -424,16 +451,16 @@ def show(fig, alt: str) -> None:
         default_height=f"{fig.layout.height or 450}px",
         div_id="plotly-" + sha256(text.encode()).hexdigest()[:12],
         config={"displayModeBar": False, "responsive": True},
-        post_script=_FIT,
+        post_script=script.replace("</", "<\\/"),
     )
     label = html.escape(alt, quote=True)
-    kind, still = "", ""
+    box, still = f'role="img" aria-label="{label}"', ""
     if fig.frames:  # one without a slider is printed as it is
-        kind = "only-screen"
+        box = 'class="only-screen"'
         still = as_image(stills(fig), f"Stills of an interactive figure. {alt}")
     bundle = {
         "application/vnd.plotly.v1+json": json.loads(text),
-        "text/html": f'<div class="{kind}" role="img" aria-label="{label}">{body}</div>{still}',
+        "text/html": f"<div {box}>{body}</div>{still}",
     }
     display(bundle, raw=True)
 
