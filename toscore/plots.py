@@ -563,8 +563,8 @@ def trends(table, ax=None):
     ax.set_yticks(places, [str(name) for name in table.index])
     per = {"width": "per doubled width", "depth": "per added layer"}[table.factor.iloc[0]]
     ax.set(xscale="log", xlabel=f"TO-score × … {per}")
-    decades = np.log10(table.high.max() / table.low.min())
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,)))
+    decades = np.log10(max(table.high.max(), 1) / min(table.low.min(), 1))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 1.5 else (1.0,)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter(NullFormatter())  # else crowded where the range is short
     ax.invert_yaxis()

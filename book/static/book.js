@@ -5,11 +5,17 @@ let theme;
 addEventListener("beforeprint", () => { theme = page.dataset.theme; page.dataset.theme = "light"; });
 addEventListener("afterprint", () => { page.dataset.theme = theme; });
 
-// Nothing may part a formula from the mark that follows it: a word joiner forbids it.
+// No line may begin with the mark that follows a formula.
 function join() {
   for (const formula of document.querySelectorAll("main span.math")) {
     const next = formula.nextSibling;
-    if (next?.nodeType === Node.TEXT_NODE && /^[.,;:!?)’]/.test(next.data)) next.data = "\u2060" + next.data;
+    const mark = next?.nodeType === Node.TEXT_NODE && /^[.,;:!?)’]+/.exec(next.data);
+    if (!mark) continue;
+    const both = document.createElement("span");
+    both.className = "with-mark";
+    formula.replaceWith(both);
+    both.append(formula, mark[0]);
+    next.data = next.data.slice(mark[0].length);
   }
 }
 // On a phone, formulas and figures may be wider than the text: they get a scroll bar.
@@ -42,8 +48,7 @@ const show = () => page.classList.remove("typesetting");
 setTimeout(show, 5000);
 addEventListener("load", () => {
   const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
-  join();
-  typeset.then(fit).finally(show);
+  typeset.then(join).then(fit).finally(show);
   let waiting;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(fit, 700); });
 });
