@@ -58,7 +58,7 @@ def main():
     all_rows.finish(minima=MINIMA)
     whole = all_rows.frame
     print(f"{whole.certified.sum()} of {len(whole)} certified")
-    bad = whole[~whole.certified.astype(bool)]
+    bad = whole[~whole.certified]
     print(bad[["network", "excess", "first path", "verdict", "grad_norm", "lowest", "second"]])
 
 

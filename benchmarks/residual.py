@@ -2,8 +2,8 @@
 
     python benchmarks/residual.py
 
-Training and paths of these networks got four times the budgets that the other families have. Here
-those whose stored results were made so are made again with a quarter of them, so that chapter 11
+The stored results of some data sets were made with four times the budgets, for training and for
+paths, that the others have. Here they are made again with a quarter of those, so that chapter 11
 can show what the work changes. The table, ``results/benchmark-residual/table.csv``, grows row by
 row, so that a run that was stopped goes on where it was. Half an hour a data set on one core, with
 the data named by TOSCORE_DATA.

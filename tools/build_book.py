@@ -91,7 +91,7 @@ def main() -> int:
     get_cache(BUILD / ".jupyter_cache").list_cache_records()  # makes it, which only one may do
     # at most four: each may take a gigabyte; from the last chapter on, as the first ones are short
     # and so leave no processor idle at the end
-    pool = joblib.Parallel(n_jobs=min(4, joblib.cpu_count()), batch_size=1)
+    pool = joblib.Parallel(n_jobs=min(4, joblib.cpu_count()))
     notebooks = sorted(ROOT.glob("notebooks/*.ipynb"), reverse=True)
     pool(joblib.delayed(execute)(notebook) for notebook in notebooks)
     done = subprocess.run([sys.executable, "-c", launch, *command], cwd=ROOT)
