@@ -44,7 +44,7 @@ lint: $(STAMP) ## style of code and notebooks, and that notebooks hold no output
 	$(TIMED) "no outputs" $(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 unit: $(STAMP) ## unit and property tests
-	$(TIMED) "unit tests" $(BIN)/python -m pytest -m "not browser" -n logical
+	$(TIMED) "unit tests" $(BIN)/python -m pytest -m "not browser" -n logical --dist worksteal
 
 browser: $(STAMP) ## open every page of the built book in a headless browser
 	$(TIMED) "browser tests" $(BIN)/python -m pytest -m browser -n logical \

@@ -221,6 +221,17 @@ def test_a_network_made_again_is_the_same(made):
         rerun(found, (3, 1, 0))
 
 
+def test_part_of_a_network_is_made_again(made):
+    found, _ = made
+    table = rerun(found, n_minima=1)
+    first = found.minima[found.minima.start == 0].iloc[0]
+    assert list(table.index) == ["losses"] and table.stored["losses"] == first.loss
+    assert table.difference["losses"] <= 1e-6
+    for n in (0, 99):
+        with pytest.raises(ValueError, match=f"n_minima is {n}: .* has 1 to "):
+            rerun(found, n_minima=n)
+
+
 def test_a_changed_number_would_be_noticed(made):
     found, _ = made
     minima = found.minima.assign(loss=found.minima.loss * 0.99)

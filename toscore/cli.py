@@ -61,12 +61,15 @@ def rerun(
         tuple[int, int, int] | None, typer.Option(help="width, depth and seed; the smallest one")
     ] = None,
     data: Root = None,
+    minima: Annotated[
+        int | None, typer.Option(min=1, help="train from so many starts and compare losses alone")
+    ] = None,
 ) -> None:
     """Compute one network of a stored result again, and compare it with what is stored."""
     from toscore.experiment import load_or_run
     from toscore.reproduce import rerun
 
-    table = rerun(load_or_run(name, profile), network, data)
+    table = rerun(load_or_run(name, profile), network, data, minima)
     print(table.to_string())
     if not table.attrs["same_machine"]:
         print("Another processor than the one that made the result: compare the means.")

@@ -14,7 +14,7 @@ from toscore.experiment import CELL, Settings, _hardware, _pass_unit, _train_uni
 __all__ = ["rerun"]
 
 
-def rerun(result, network=None, data_root=None) -> pd.DataFrame:
+def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
     """Compute one network of a stored result again, from its manifest alone.
 
     Parameters
@@ -25,6 +25,9 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
         By default the smallest one, with the first seed.
     data_root : path, optional
         Where the data sets are; see :func:`toscore.load_data`.
+    n_minima : int, optional
+        Train from the first so many starts only, and compare their losses alone. This takes less
+        time, but sums over another number of networks may be rounded differently.
 
     Returns
     -------
@@ -39,7 +42,7 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        The result has no such network, or its images are not those found now.
+        The result has no such network, not so many minima, or its images are not those found now.
 
     Examples
     --------
@@ -64,23 +67,26 @@ def rerun(result, network=None, data_root=None) -> pd.DataFrame:
             f", found {images.checksum[:16]}): compare the source in its manifest with that of "
             "`toscore data check`"
         )
+    if n_minima is not None and not 1 <= n_minima <= stored.n_minima:
+        raise ValueError(f"n_minima is {n_minima}: {result.name} has 1 to {stored.n_minima}")
     width, depth, seed = network
     settings = replace(stored, widths=(width,), depths=(depth,), seeds=(seed,))
+    settings = replace(settings, n_minima=n_minima or stored.n_minima)
     trained = _train_unit(settings, data_root, network, None)
-    connected = _pass_unit(settings, data_root, network, trained["theta"])
 
     def of_network(table):
         return table[(table[CELL] == list(network)).all(axis=1)]
 
     minima, passes = of_network(result.minima), of_network(result.passes)
-    pairs = np.column_stack([connected["i"], connected["j"]])
-    code = barcode_of_minima(trained["loss"], pairs, connected["saddle"])
-    same = np.array_equal(pairs, passes[["i", "j"]])  # other minima may need other pairs
-    rows = {
-        "losses": _compared(minima.loss, trained["loss"]),
-        "passes": _compared(passes.saddle, connected["saddle"], same),
-        "TO-score": _compared([cells[network].to_score()], [code.to_score()]),
-    }
+    minima = minima[minima.start < settings.n_minima]
+    rows = {"losses": _compared(minima.loss, trained["loss"])}
+    if n_minima is None:
+        connected = _pass_unit(settings, data_root, network, trained["theta"])
+        pairs = np.column_stack([connected["i"], connected["j"]])
+        code = barcode_of_minima(trained["loss"], pairs, connected["saddle"])
+        same = np.array_equal(pairs, passes[["i", "j"]])  # other minima may need other pairs
+        rows["passes"] = _compared(passes.saddle, connected["saddle"], same)
+        rows["TO-score"] = _compared([cells[network].to_score()], [code.to_score()])
     table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
     table["difference"] /= float(minima.loss.min())
     table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(stored.device)
