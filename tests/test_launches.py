@@ -56,6 +56,20 @@ def test_bare_machine_installs_what_chapters_import():
                     )
 
 
+def test_bare_machine_finds_the_package_in_programs_too():
+    """Chapter 15 starts `toscore` as a program: what the set-up finds, that must find."""
+    code = (
+        "import subprocess as s, sys; sys.path.insert(0, 'tools'); import bare_machine\n"
+        "run, s.run = s.run, lambda *a, **k: None\n"  # pip stays out of it
+        "bare_machine.main()\n"
+        "where = 'import importlib.util as u; print(u.find_spec(\"toscore\").origin)'\n"
+        "run([sys.executable, '-S', '-c', where], check=True, cwd='tests')"  # -S: nothing installed
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == str(ROOT / "toscore" / "__init__.py")
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
 def test_workflow(path):
     """It parses, pins its actions to major versions, and calls targets that the Makefile has."""

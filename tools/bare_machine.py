@@ -5,6 +5,7 @@ project's own folder, beside the stored results. Networks of the live parts are 
 GPU would only slow them down; so a GPU is named, for longer runs, and not made the default.
 """
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -26,6 +27,9 @@ def main() -> None:
     install = [sys.executable, "-m", "pip", "install", "--quiet", *requirements()]
     subprocess.run(install, check=True)
     sys.path.insert(0, str(ROOT))
+    # programs that a chapter starts find the package too
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     import torch
 
     if torch.cuda.is_available():
