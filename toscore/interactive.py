@@ -62,7 +62,6 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40):
     >>> len(fig.frames)
     13
     """
-    from plotly import graph_objects as go
     from plotly.subplots import make_subplots
 
     values = np.asarray(values, dtype=np.float64)
@@ -87,11 +86,7 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40):
         fig.add_trace(trace, row=1, col=1 if k < n_left else 2)
     changing = list(range(len(still), len(fig.data)))
     titles = [_alive(values, code, names, level) for level in c]
-    fig.frames = [
-        go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
-        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
-    ]
-    _finish(fig, len(c), first, titles[first], stills=(0.5, 0.65, 1))
+    _move(fig, changing, frames, titles, first, stills=(0.5, 0.65, 1))
     fig.update_xaxes(
         title="minimum", tickvals=place, ticktext=names, range=[-0.7, len(code) - 0.3], col=2
     )
@@ -207,20 +202,23 @@ def _stems(code, place, names, level):
     return [*traces, go.Scatter(x=ends, y=[level, level], mode="lines", line=surface)]
 
 
-def _finish(fig, n, first, title, stills):
-    """Slider over n frames, play button and the look; which shares of its way are for print."""
-    at_once = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    steps = [
-        {
-            "label": "",
-            "method": "animate",
-            "args": [[str(k)], at_once | {"mode": "immediate"}],
-        }
-        for k in range(n)
+def _move(fig, changing, frames, titles, first, stills):
+    """Slider over frames of the changing traces, play button and look; and which are for print.
+
+    Shows the frame ``first``; ``stills`` are shares of the slider's way.
+    """
+    from plotly import graph_objects as go
+
+    fig.frames = [
+        go.Frame(data=data, traces=changing, name=str(k), layout={"title": {"text": title}})
+        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
     ]
+    at_once = {"frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    to = at_once | {"mode": "immediate"}
+    steps = [{"label": "", "method": "animate", "args": [[str(k)], to]} for k in range(len(frames))]
     slow = at_once | {"frame": {"duration": 150, "redraw": True}, "fromcurrent": True}
     play = {"label": "play", "method": "animate", "args": [None, slow]}
-    stop = {"label": "stop", "method": "animate", "args": [[None], at_once | {"mode": "immediate"}]}
+    stop = {"label": "stop", "method": "animate", "args": [[None], to]}
     fig.update_layout(
         template="simple_white",
         height=430,
@@ -229,7 +227,7 @@ def _finish(fig, n, first, title, stills):
         showlegend=False,
         hovermode=False,
         dragmode=False,
-        title={"text": title, "x": 0.5, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
+        title={"text": titles[first], "x": 0.5, "y": 0.97, "yanchor": "top", "font": {"size": 15}},
         sliders=[
             {
                 "active": first,
@@ -340,16 +338,7 @@ def relaxing(surface, stages):
     for k, trace in enumerate(frames[0]):
         fig.add_trace(trace, row=1, col=1 + k // 2)
     titles = [f"{s.evaluations:,} evaluations · highest {s.maximum[0]:.3f}" for s in stages]
-    fig.frames = [
-        go.Frame(
-            data=data,
-            traces=list(range(still, still + 4)),
-            name=str(k),
-            layout={"title": {"text": title}},
-        )
-        for k, (data, title) in enumerate(zip(frames, titles, strict=True))
-    ]
-    _finish(fig, len(stages), 0, titles[0], stills=(0, 0.4, 1))
+    _move(fig, list(range(still, still + 4)), frames, titles, 0, stills=(0, 0.4, 1))
     fig.update_xaxes(title="x", range=[x0, x1], col=1)
     fig.update_yaxes(title="y", range=[y0, y1], col=1)
     fig.update_xaxes(title="position along the path", range=[0, 1], col=2)
