@@ -22,7 +22,7 @@ from table import Table
 import toscore as ts
 from toscore.experiment import EXPERIMENTS, _pass_unit, _train_unit
 from toscore.settings import PATIENT
-from toscore.trends import ceiling
+from toscore.trends import below_ceiling
 
 LESS = 4
 FILE = Path(__file__).parents[1] / "results" / "benchmark-residual" / "table.csv"
@@ -38,7 +38,7 @@ def measure(settings, width: int, depth: int, seed: int) -> dict:
     minima = _train_unit(few, None, (width, depth, seed), None)
     paths = _pass_unit(few, None, (width, depth, seed), minima["theta"])
     pairs = np.column_stack([paths["i"], paths["j"]])
-    saddle = np.minimum(paths["saddle"], ceiling(settings.dataset, minima["loss"][pairs]))
+    pairs, saddle, _ = below_ceiling(settings.dataset, minima["loss"], pairs, paths["saddle"])
     return {
         "loss": minima["loss"].mean(),
         "stationary": minima["stationary"].mean(),

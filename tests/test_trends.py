@@ -16,6 +16,7 @@ from toscore.trends import (
     FLOOR,
     Trend,
     at_rest,
+    below_ceiling,
     bounded,
     ceiling,
     claims,
@@ -106,13 +107,6 @@ def test_bad_factors():
         trend(result(lambda w, d, s: 1.0, depths=(1,)), "depth")
 
 
-def test_verdicts():
-    fields = {"factor": "width", "ratio": 1.0, "tau": 0.0, "p": 0.5, "networks": 2}
-    assert verdict(Trend(low=0.5, high=0.9, **fields)) == "agrees"
-    assert verdict(Trend(low=1.1, high=2.0, **fields)) == "contradicts"
-    assert verdict(Trend(low=0.5, high=1.0, **fields)) == "can't tell"
-
-
 def test_the_figure_shows_every_row():
     table = trends({k: result(lambda w, d, s: 1.0 / w) for k in ("a", "b")})
     ax = plots.trends(table)
@@ -184,7 +178,8 @@ def test_tables_of_stored_results_hold_plain_means(made):
 def test_findings_follow_the_numbers(made):
     found, _ = made
     up, down = (
-        pd.DataFrame([{"ratio": r, "low": r / 2, "high": 1.5 * r}], index=["all"]) for r in (8, 0.1)
+        pd.DataFrame([{"ratio": r, "low": r / 2, "high": 1.5 * r, "p": 0.01}], index=["all"])
+        for r in (8, 0.1)
     )
     text = trends_by.findings({"a": found}, {"width": down, "depth": up})
     assert "TO-score by 0.1 [0.05, 0.15]: the result **agrees with** the claim" in text
@@ -264,8 +259,33 @@ def test_a_pass_above_the_ceiling_is_cut(made):
         assert row.saddle == pytest.approx(np.log(10) + max(ends))
     for cell, rows in below.segments.groupby(CELL):
         np.testing.assert_array_equal(rows.death, below.barcodes()[cell].death)
+        finite = rows[np.isfinite(rows.death)]
+        assert (finite.death - finite.birth <= np.log(10) * (1 + 1e-12)).all()
+    searched = below.passes.maximum.notna()
+    assert list(searched) == sorted(searched, reverse=True)  # what was added comes last
+    assert (below.passes[searched][["i", "j"]] == found.passes[["i", "j"]]).all(axis=None)
     low = bounded(replace(found, passes=found.passes.assign(saddle=found.minima.loss.max())))
     assert not low.passes.cut.any() and (low.passes.rested == found.passes.rested).all()
+
+
+def test_a_segment_is_no_longer_than_guessing():
+    """By hand: 0 and 1 meet only through 2, whose ceiling is higher than that of 1."""
+    top = np.log(10)
+    pairs, saddle, cut = below_ceiling("mnist", [0.1, 0.3, 0.9], [[0, 2], [1, 2]], [8.0, 9.0])
+    assert pairs.tolist() == [[0, 2], [1, 2], [0, 1]] and cut.all()
+    assert saddle == pytest.approx([top + 0.9, top + 0.9, top + 0.3])
+    pairs, saddle, cut = below_ceiling("mnist", [0.3, 0.1], np.empty((0, 2), int), [])
+    assert pairs.tolist() == [[0, 1]] and saddle == pytest.approx([top + 0.3]) and cut.all()
+    pairs, saddle, cut = below_ceiling("mnist", [0.3, 0.1], [[0, 1]], [0.5])
+    assert pairs.tolist() == [[0, 1]] and saddle.tolist() == [0.5] and not cut.any()
+
+
+def test_a_verdict_needs_the_interval_and_p():
+    sure = {"factor": "depth", "ratio": 2.0, "tau": 1.0, "networks": 12}
+    assert verdict(Trend(low=1.5, high=3.0, p=0.01, **sure)) == "contradicts"
+    assert verdict(Trend(low=1.5, high=3.0, p=0.2, **sure)) == "can't tell"
+    assert verdict(Trend(low=0.9, high=3.0, p=0.01, **sure)) == "can't tell"
+    assert verdict(Trend(low=0.2, high=0.9, p=0.01, **sure)) == "agrees"
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "resnet"])

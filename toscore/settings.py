@@ -153,7 +153,7 @@ class Settings:
 FAMILIES = {"fc": "mlp", "cnn": "cnn", "resnet": "resnet"}
 DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
 # of these the steep, slow ResNet-like networks have been made with four times the work
-PATIENT = "mnist", "cifar10", "svhn"
+PATIENT = "mnist", "cifar10", "cifar100", "svhn"
 
 
 def _profiles(dataset: str, family: str) -> dict[str, Settings]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
+from toscore.barcode import barcode_of_minima
 from toscore.data import _entry
 from toscore.experiment import ATLAS, CELL, MissingResult, load_or_run
 from toscore.settings import DATASETS
@@ -15,12 +16,14 @@ from toscore.settings import DATASETS
 __all__ = [
     "Trend",
     "at_rest",
+    "below_ceiling",
     "bounded",
     "ceiling",
     "claims",
     "compare",
     "contents",
     "depth_by_width",
+    "depth_in_words",
     "findings",
     "shares",
     "shares_by_family",
@@ -45,9 +48,9 @@ class Trend:
     factor : "width" or "depth"
         What changes.
     ratio : float
-        What one doubling of the width, or one layer more, multiplies the TO-score by, all else
-        equal: below 1 it falls. From a straight line through log TO-score, with an intercept for
-        each group of networks that differ in the factor alone.
+        What one doubling of the width, or one layer (ResNets: block) more, multiplies the TO-score
+        by, all else equal: below 1 it falls. From a straight line through log TO-score, with an
+        intercept for each group of networks that differ in the factor alone.
     low, high : float
         95 % bootstrap interval of the ratio. For one result, the segments of each barcode are
         resampled: it tells how much hangs on which minima were found. For several, whole results
@@ -294,6 +297,37 @@ def depth_by_width(results: dict) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")[["ratio", "low", "high", "tau"]]
 
 
+def depth_in_words(depths: pd.DataFrame) -> str:
+    """At which widths one layer more lengthens segments, and at which it shortens them.
+
+    Parameters
+    ----------
+    depths : DataFrame
+        From :func:`depth_by_width`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from toscore.trends import depth_in_words
+    >>> depths = pd.DataFrame({"low": [2.0, 0.5], "high": [9.0, 1.5]}, ["width 2", "width 8"])
+    >>> print(depth_in_words(depths).partition(", and ")[0])
+    More depth makes segments longer, against the claim, at width 2
+    """
+    longer, shorter = depths.low > 1, depths.high < 1
+    said = {
+        "makes segments longer, against the claim,": longer,
+        "makes them shorter, as claimed,": shorter,
+        "can't be told from no change": ~(longer | shorter),
+    }
+    said = [f"{words} at {', '.join(depths.index[at])}" for words, at in said.items() if at.any()]
+    tail = " A single verdict on depth says mostly which widths went into it."
+    return f"More depth {', and '.join(said)}." + tail * bool(longer.any() and shorter.any())
+
+
 def shares(result) -> pd.Series:
     """TO-score of each network as a share of the mean loss of its minima.
 
@@ -442,10 +476,56 @@ def ceiling(dataset: str, ends: np.ndarray) -> np.ndarray:
     return np.log(_entry(dataset)[0]) + np.max(ends, axis=1)
 
 
-def bounded(result):
-    """The same result with no pass above :func:`ceiling`: of two upper bounds, the lower one.
+def below_ceiling(dataset: str, loss, pairs, saddle):
+    """Passes of one network with nothing above :func:`ceiling`: of two upper bounds, the lower one.
 
-    Such a pass counts as not at rest, and ``cut`` is True for it.
+    A minimum whose segment would still be longer than the loss of guessing gets the bound of its
+    own pass to the lowest minimum, a pair that was not searched.
+
+    Parameters
+    ----------
+    dataset : str
+        As for :func:`ceiling`.
+    loss : float (N,)
+        Of the minima, weight decay included.
+    pairs : int (P, 2)
+        Which minima each path joins.
+    saddle : float (P,)
+        The path's maximum, or its saddle.
+
+    Returns
+    -------
+    pairs : int array (P', 2)
+        The given ones, and those that were added.
+    saddle : float array (P',)
+    cut : bool array (P',)
+        Whether the ceiling was the lower bound.
+
+    Examples
+    --------
+    >>> from toscore.trends import below_ceiling
+    >>> pairs, saddle, cut = below_ceiling("mnist", [0.1, 0.3, 0.9], [[0, 2], [1, 2]], [1.0, 9.0])
+    >>> pairs.tolist(), saddle.round(2).tolist(), cut.tolist()
+    ([[0, 2], [1, 2], [0, 1]], [1.0, 3.2, 2.6], [False, True, True])
+    """
+    loss, saddle = np.asarray(loss, np.float64), np.asarray(saddle, np.float64)
+    pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
+    highest = ceiling(dataset, loss[pairs])
+    cut, saddle = saddle > highest, np.minimum(saddle, highest)
+    code = barcode_of_minima(loss, pairs, saddle)
+    lowest, own = int(loss.argmin()), ceiling(dataset, loss[:, None])
+    late = code.minimum[code.death > own[code.minimum]]
+    late = np.sort(late[late != lowest])
+    added = np.sort(np.column_stack([late, np.full(len(late), lowest)]), axis=1)
+    cut = np.append(cut, np.ones(len(late), bool))
+    return np.concatenate([pairs, added]), np.append(saddle, own[late]), cut
+
+
+def bounded(result):
+    """The same result with no pass above :func:`ceiling`, by :func:`below_ceiling`.
+
+    Such a pass counts as not at rest, and ``cut`` is True for it. One that was not searched has no
+    ``maximum``. No finite segment is longer than the loss of guessing.
 
     Parameters
     ----------
@@ -463,14 +543,20 @@ def bounded(result):
     >>> int(bounded(ts.load_or_run("fc-mnist", "laptop")).passes.cut.sum())
     0
     """
-    passes, cells = result.passes, [*CELL, "minimum"]
-    loss = result.minima.set_index(cells).loss
-    ends = [pd.MultiIndex.from_frame(passes[[*CELL, side]], names=cells) for side in "ij"]
-    ends = np.column_stack([loss.reindex(end) for end in ends])
-    highest = ceiling(result.manifest["settings"]["dataset"], ends)
-    cut = passes.saddle > highest
-    saddle, rested = passes.saddle.where(~cut, highest), passes.rested & ~cut
-    result = replace(result, passes=passes.assign(saddle=saddle, rested=rested, cut=cut))
+    dataset = result.manifest["settings"]["dataset"]
+    minima = dict(list(result.minima.groupby(CELL)))
+    passes, added = [], []  # what is added comes last: the profiles are those of the rows before
+    for cell, rows in result.passes.groupby(CELL, sort=False):
+        loss = minima[cell].sort_values("minimum").loss
+        pairs, saddle, cut = below_ceiling(dataset, loss, rows[["i", "j"]], rows.saddle)
+        n = len(rows)
+        rows = rows.assign(saddle=saddle[:n], rested=rows.rested & ~cut[:n], cut=cut[:n])
+        more = pd.DataFrame(pairs[n:], columns=["i", "j"]).assign(saddle=saddle[n:], cut=True)
+        more = more.assign(**dict(zip(CELL, cell, strict=True)), rested=False, certified=False)
+        passes.append(rows)
+        added += [more] if len(more) else []
+    passes = pd.concat(passes + added, ignore_index=True) if passes else result.passes
+    result = replace(result, passes=passes)
     segments = [
         pd.DataFrame(dict(zip(CELL, cell, strict=True)) | dict(code.to_frame().items()))
         for cell, code in result.barcodes().items()
@@ -518,7 +604,8 @@ def verdict(trend: Trend) -> str:
     Returns
     -------
     str
-        By whether its interval lies below 1, above, or on both sides.
+        By whether its interval lies below 1 or above; "can't tell" if on both sides, or if p is
+        0.05 or more.
 
     Examples
     --------
@@ -526,9 +613,9 @@ def verdict(trend: Trend) -> str:
     >>> verdict(Trend("width", ratio=0.7, low=0.5, high=0.9, tau=-0.4, p=0.02, networks=12))
     'agrees'
     """
-    if trend.high < 1:
-        return "agrees"
-    return "contradicts" if trend.low > 1 else "can't tell"
+    if trend.low <= 1 <= trend.high or trend.p >= 0.05:
+        return "can't tell"
+    return "agrees" if trend.high < 1 else "contradicts"
 
 
 SAYS = {"agrees": "agrees with", "contradicts": "contradicts", "can't tell": "does not settle"}
@@ -638,6 +725,7 @@ def findings(results: dict, by: dict) -> str:
     paths = pd.concat(r.passes for r in results.values())
     cut = paths.cut.sum() if "cut" in paths else 0
     settings = [r.manifest["settings"] for r in results.values()]
+    step = "block" if all(s["family"] == "resnet" for s in settings) else "layer"
     settled = max(s["paths"].get("settled", 0.0) for s in settings)
     still = max(s["minima"].get("grad_tol", 1e-4) for s in settings)  # as find_minima has it
     points = pd.concat(r.minima for r in results.values())
@@ -646,15 +734,14 @@ def findings(results: dict, by: dict) -> str:
     return f"""**Width.** The claim: barcodes shrink as networks get wider. Here a doubling
 multiplies the TO-score by {ratio["width"]}: the result {said["width"]} the claim.
 
-**Depth.** The claim is the same. Here one layer more multiplies it by {ratio["depth"]}: the result
+**Depth.** The claim is the same. Here one {step} more multiplies it by {ratio["depth"]}: the result
 {said["depth"]} it.
 
 **Upper bounds.** Every death is a path's maximum, or the bound of chapter 9 where that is lower (so
 for {cut or "none"} of {len(paths)} passes); {paths.certified.sum() or "none"} of the passes are
 certified. {paths.rested.mean():.0%} of the paths had come to rest when they were measured:
 doubling the work had lowered them by less than {settled:.0%} of their climb; the budget of the
-others was used up. The table says where: a size whose paths were further from rest has a TO-score
-that is too high by more.
+others was used up. The table says where; by how much that makes a TO-score too high, it does not.
 
 **Stationarity.** {points.stationary.mean():.0%} of the minima reached a gradient norm of {still:g}.
 Where one did not (the column "gradient" has the median norm), its birth is only an upper bound, and
