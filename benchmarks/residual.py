@@ -2,9 +2,8 @@
 
     python benchmarks/residual.py
 
-The stored results of some data sets were made with four times the budgets, for training and for
-paths, that the others have. Here they are made again with a quarter of those, so that chapter 11
-can show what the work changes. The table, ``results/benchmark-residual/table.csv``, grows row by
+Training and paths of the stored results have four times the budgets that they had at first. Here
+they are made again with a quarter, so that chapter 11 can show what the work changes. The table, ``results/benchmark-residual/table.csv``, grows row by
 row, so that a run that was stopped goes on where it was. Half an hour a data set on one core, with
 the data named by TOSCORE_DATA.
 """
@@ -21,7 +20,7 @@ from table import Table
 
 import toscore as ts
 from toscore.experiment import EXPERIMENTS, _pass_unit, _train_unit
-from toscore.settings import PATIENT
+from toscore.settings import DATASETS
 from toscore.trends import below_ceiling
 
 LESS = 4
@@ -51,7 +50,7 @@ def measure(settings, width: int, depth: int, seed: int) -> dict:
 def main():
     torch.set_num_threads(1)
     table = Table(FILE, ["experiment", "width", "depth", "seed"])
-    for dataset in PATIENT:
+    for dataset in DATASETS:
         settings = EXPERIMENTS[f"resnet-{dataset}"]["laptop"]
         for depth, width, seed in product(settings.depths, settings.widths, settings.seeds):
             row = {"experiment": f"resnet-{dataset}", "width": width, "depth": depth, "seed": seed}
