@@ -3,9 +3,9 @@
     python benchmarks/residual.py
 
 Training and paths of the stored results have four times the budgets that they had at first. Here
-they are made again with a quarter, so that chapter 11 can show what the work changes. The table, ``results/benchmark-residual/table.csv``, grows row by
-row, so that a run that was stopped goes on where it was. Half an hour a data set on one core, with
-the data named by TOSCORE_DATA.
+they are made again with a quarter, so that chapter 11 can show what the work changes. The table,
+``results/benchmark-residual/table.csv``, grows row by row, so that a run that was stopped goes on
+where it was. Half an hour a data set on one core, with the data named by TOSCORE_DATA.
 """
 
 from __future__ import annotations
