@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from toscore import surfaces
+from toscore import Landscape, load_data, models, surfaces
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import paths as benchmark
+import throughput
 from methods import METHODS
 
 
@@ -67,3 +68,14 @@ def test_height_of_a_polygon_and_of_a_curve():
     # nearest to the origin: (1/2, 1/2) on the polygon; (0, 1/2) on the quadratic curve
     assert benchmark.height(bowl, "chain", bent)[0] == pytest.approx(3.5, abs=1e-4)
     assert benchmark.height(bowl, "bezier", bent)[0] == pytest.approx(3.75, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["mlp", "cnn", "resnet"])
+def test_the_same_gradients_whichever_way_they_are_timed(family):
+    data = load_data("digits", n_train=30)
+    model = getattr(models, family)(data.shape, data.n_classes, width=3, activation="gelu")
+    f = Landscape(model, data.x_train, data.y_train, weight_decay=1e-3)
+    points = f.sample(4, 0)
+    expected = f.loss_and_grad(points)[1]
+    for way in (throughput.loop, throughput.wide_network):
+        torch.testing.assert_close(way(f, model, points), expected, rtol=1e-3, atol=1e-5)
