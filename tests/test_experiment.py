@@ -584,16 +584,13 @@ def test_a_cell_picked_at_random_is_made_again(k):
     result = load_or_run(name, profile, results=PROJECT / "results")
     if experiment._is_old(result.manifest, experiment._source_digest()):
         pytest.skip(f"STALE: {name} was made by an earlier version of the code")
-    # all minima of a ResNet-like network would take minutes; of other stacks their sums differ
-    steep = result.manifest["settings"]["family"] == "resnet"
-    table = rerun(result, data_root=IMAGES, n_minima=1 if steep else None)
+    settings = result.manifest["settings"]  # passes of ResNet-like networks would take minutes more
+    n = settings["n_minima"] if settings["family"] == "resnet" else None
+    table = rerun(result, data_root=IMAGES, n_minima=n)
     same = table.attrs["same_machine"] and result.manifest["versions"] == experiment._versions()
-    if steep:  # training amplifies rounding: it may be another minimum, but one of this height
-        losses = result.minima.groupby(experiment.CELL).loss.get_group(min(result.barcodes()))
-        assert losses.min() / 2 < table.again["losses"] < 2 * losses.max(), f"{name}:\n{table}"
-    elif same:
+    if same:
         assert (table.difference <= 1e-6).all(), f"{name}:\n{table}"
-    else:  # so does another processor: compare the means
+    else:  # training amplifies the rounding of another processor: compare the means
         assert table.again["losses"] == pytest.approx(table.stored["losses"], rel=0.5), name
 
 
@@ -837,7 +834,7 @@ def test_workers_or_a_scheduler():
 def test_all_but_experiments_works_without_pydantic():
     code = (
         "import sys; sys.modules['pydantic'] = None; import toscore as ts; "
-        "ts.loss_barcode(ts.surfaces.himmelblau(), 2, paths={'certified': False}, progress=False); "
+        "ts.loss_barcode(ts.surfaces.himmelblau(), 4, progress=False); "
         "assert not hasattr(ts, 'nothing')\n"
         "try: ts.run\nexcept ImportError: print('no run')"
     )

@@ -286,6 +286,9 @@ def test_a_verdict_needs_the_interval_and_p():
     assert verdict(Trend(low=1.5, high=3.0, p=0.2, **sure)) == "can't tell"
     assert verdict(Trend(low=0.9, high=3.0, p=0.01, **sure)) == "can't tell"
     assert verdict(Trend(low=0.2, high=0.9, p=0.01, **sure)) == "agrees"
+    assert verdict(Trend(low=0.5, high=1.0, p=0.01, **sure)) == "can't tell"
+    unknown = float("nan")
+    assert verdict(Trend(low=unknown, high=unknown, p=0.01, **sure)) == "can't tell"
 
 
 @pytest.mark.parametrize("family", ["mlp", "cnn", "resnet"])

@@ -71,7 +71,8 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
         raise ValueError(f"n_minima is {n_minima}: {result.name} has 1 to {stored.n_minima}")
     width, depth, seed = network
     settings = replace(stored, widths=(width,), depths=(depth,), seeds=(seed,))
-    settings = replace(settings, n_minima=n_minima or stored.n_minima)
+    if n_minima is not None:
+        settings = replace(settings, n_minima=n_minima)
     trained = _train_unit(settings, data_root, network, None)
 
     def of_network(table):

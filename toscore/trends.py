@@ -544,18 +544,20 @@ def bounded(result):
     0
     """
     dataset = result.manifest["settings"]["dataset"]
-    minima = dict(list(result.minima.groupby(CELL)))
-    passes, added = [], []  # what is added comes last: the profiles are those of the rows before
-    for cell, rows in result.passes.groupby(CELL, sort=False):
-        loss = minima[cell].sort_values("minimum").loss
+    passes, added = result.passes.assign(cut=False), []
+    for cell, minima in result.minima.groupby(CELL):
+        here = (passes[CELL] == list(cell)).all(axis=1)
+        rows, loss = passes[here], minima.sort_values("minimum").loss
         pairs, saddle, cut = below_ceiling(dataset, loss, rows[["i", "j"]], rows.saddle)
         n = len(rows)
-        rows = rows.assign(saddle=saddle[:n], rested=rows.rested & ~cut[:n], cut=cut[:n])
-        more = pd.DataFrame(pairs[n:], columns=["i", "j"]).assign(saddle=saddle[n:], cut=True)
-        more = more.assign(**dict(zip(CELL, cell, strict=True)), rested=False, certified=False)
-        passes.append(rows)
-        added += [more] if len(more) else []
-    passes = pd.concat(passes + added, ignore_index=True) if passes else result.passes
+        passes.loc[here, "saddle"], passes.loc[here, "cut"] = saddle[:n], cut[:n]
+        if len(pairs) > n:
+            more = pd.DataFrame(pairs[n:], columns=["i", "j"]).assign(saddle=saddle[n:], cut=True)
+            more = more.assign(**dict(zip(CELL, cell, strict=True)), rested=False, certified=False)
+            added.append(more)
+    passes["rested"] &= ~passes.cut
+    # what is added comes last: the profiles are those of the rows before
+    passes = pd.concat([passes, *added], ignore_index=True)
     result = replace(result, passes=passes)
     segments = [
         pd.DataFrame(dict(zip(CELL, cell, strict=True)) | dict(code.to_frame().items()))
@@ -613,9 +615,11 @@ def verdict(trend: Trend) -> str:
     >>> verdict(Trend("width", ratio=0.7, low=0.5, high=0.9, tau=-0.4, p=0.02, networks=12))
     'agrees'
     """
-    if trend.low <= 1 <= trend.high or trend.p >= 0.05:
+    if trend.p >= 0.05:
         return "can't tell"
-    return "agrees" if trend.high < 1 else "contradicts"
+    if trend.high < 1:
+        return "agrees"
+    return "contradicts" if trend.low > 1 else "can't tell"
 
 
 SAYS = {"agrees": "agrees with", "contradicts": "contradicts", "can't tell": "does not settle"}
