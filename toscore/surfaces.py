@@ -451,8 +451,7 @@ def double_wells(a, b) -> Surface:
 
     # stationary points of each coordinate: left well, barrier, right well
     roots = [np.sort(np.roots([4 * u, 0, -4 * u, v]).real) for u, v in zip(a, b, strict=True)]
-    power = str(len(a)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return _separable(f"double wells in ℝ{power}", f, [(-2.0, 2.0)] * len(a), roots)
+    return _separable("double wells", f, [(-2.0, 2.0)] * len(a), roots)
 
 
 def _separable(name: str, f: Callable, box, roots) -> Surface:
@@ -477,7 +476,8 @@ def _separable(name: str, f: Callable, box, roots) -> Surface:
         if index > 1:
             by_index[index].append(c)
     points = [[[r[k] for r, k in zip(roots, c, strict=True)] for c in some] for some in by_index]
-    surface = _exact(name, f, box, *points[:2], pairs, points[2:])
+    dim = str(len(sizes)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    surface = _exact(f"{name} in ℝ{dim}", f, box, *points[:2], pairs, points[2:])
     return surface if listed else replace(surface, higher=None)
 
 
@@ -521,7 +521,7 @@ def rastrigin(dim: int = 2, cells: int = 1) -> Surface:
     places = np.arange(-2 * cells, 2 * cells + 1) / 2
     roots = [brentq(slope, x - 0.2, x + 0.2, xtol=1e-14) for x in places]
     end = cells + 0.5
-    return _separable(f"Rastrigin in R^{dim}", f, [(-end, end)] * dim, [roots] * dim)
+    return _separable("Rastrigin", f, [(-end, end)] * dim, [roots] * dim)
 
 
 def styblinski_tang(dim: int = 2) -> Surface:
@@ -552,7 +552,7 @@ def styblinski_tang(dim: int = 2) -> Surface:
         return (p**4 - 16 * p**2 + 5 * p).sum(dim=-1) / 2
 
     roots = np.sort(np.roots([4, 0, -32, 5]).real)
-    return _separable(f"Styblinski–Tang in R^{dim}", f, [(-5.0, 5.0)] * dim, [roots] * dim)
+    return _separable("Styblinski–Tang", f, [(-5.0, 5.0)] * dim, [roots] * dim)
 
 
 def deep_linear(depth: int = 3, decay: float = 0.1) -> Surface:
