@@ -40,7 +40,7 @@ class Table:
     """A CSV file that is written anew after each row, so that a stopped run can go on."""
 
     def __init__(self, file: Path, keys, *, dtype=None, float_format=None):
-        self.file, self.float_format = file, float_format
+        self.file, self.float_format, self.grown = file, float_format, False
         known = file.exists()
         self.frame = pd.read_csv(file, dtype=dtype) if known else pd.DataFrame(columns=keys)
 
@@ -51,8 +51,11 @@ class Table:
     def add(self, *rows):
         for row in rows:
             print(row, flush=True)
+        self.grown |= bool(rows)
         self.frame = write(self.file, [*self.frame.to_dict("records"), *rows], self.float_format)
 
     def finish(self, **settings):
-        """Write the manifest, with the seconds of all rows."""
+        """Write the manifest, with the seconds of all rows, unless no row is new."""
+        if not self.grown and (self.file.parent / "manifest.json").exists():
+            return
         manifest(self.file.parent, seconds=round(self.frame.seconds.sum()), **settings)

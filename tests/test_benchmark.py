@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import paths as benchmark
 import throughput
 from methods import METHODS
+from table import Table
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +80,19 @@ def test_the_same_gradients_whichever_way_they_are_timed(family):
     expected = f.loss_and_grad(points)[1]
     for way in (throughput.loop, throughput.wide_network):
         torch.testing.assert_close(way(f, model, points), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_table_without_new_rows_keeps_its_manifest(tmp_path):
+    """Else a finished benchmark that is started again would be ascribed to this machine."""
+    file, keys = tmp_path / "table.csv", ["method", "seed"]
+    table = Table(file, keys)
+    table.add({"method": "a", "seed": 0, "seconds": 1.0})
+    table.finish(less=4)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("that of another machine")
+    Table(file, keys).finish(less=4)
+    assert manifest.read_text() == "that of another machine"
+    table = Table(file, keys)
+    table.add({"method": "b", "seed": 0, "seconds": 2.0})
+    table.finish(less=4)
+    assert '"seconds": 3' in manifest.read_text()

@@ -21,8 +21,8 @@ import pytest
 import torch
 
 import toscore as ts
-from toscore import MissingResult, cli, experiment, load_or_run, run
-from toscore.reproduce import rerun
+from toscore import MissingResult, cli, experiment, load_or_run, reproduce, run
+from toscore.reproduce import confirm, rerun
 
 NAME = "fc-mnist"
 PROJECT = Path(ts.__file__).resolve().parent.parent
@@ -584,8 +584,8 @@ def test_a_cell_picked_at_random_is_made_again(k):
     result = load_or_run(name, profile, results=PROJECT / "results")
     if experiment._is_old(result.manifest, experiment._source_digest()):
         pytest.skip(f"STALE: {name} was made by an earlier version of the code")
-    settings = result.manifest["settings"]  # passes of ResNet-like networks would take minutes more
-    n = settings["n_minima"] if settings["family"] == "resnet" else None
+    slow = result.manifest["parts"]["passes-w2-d1-s0"] > 20  # then the losses alone
+    n = result.manifest["settings"]["n_minima"] if slow else None
     table = rerun(result, data_root=IMAGES, n_minima=n)
     same = table.attrs["same_machine"] and result.manifest["versions"] == experiment._versions()
     if same:
@@ -704,8 +704,12 @@ def test_threads_of_one_process_compute_one_unit_at_a_time(monkeypatch):
         busy.pop()
 
     monkeypatch.setitem(experiment._UNITS, "minima", unit)
+    settings = experiment.EXPERIMENTS[NAME]["smoke"]
+    images = settings.dataset, settings.n_train, settings.n_test, None, settings.pooling
+    same = experiment._data(*images).checksum, experiment._source_digest()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda cell: experiment._unit("minima", None, None, cell, None), range(4)))
+        jobs = ((same, "minima", settings, None, cell, None) for cell in range(4))
+        list(pool.map(lambda job: experiment._unit(*job), jobs))
     assert seen == [1, 1, 1, 1]
 
 
@@ -762,6 +766,120 @@ def test_results_of_other_code_are_stale_and_say_so(tiny, tmp_path, monkeypatch)
     shown = load_or_run(NAME, "smoke", results=tmp_path)
     assert "earlier version of the code" in shown.provenance()
     assert f"toscore run {NAME} --profile smoke --fresh" in shown.provenance()
+
+
+def test_a_result_of_other_code_is_confirmed_where_all_digits_agree(tiny, tmp_path, monkeypatch):
+    go(tmp_path)
+    monkeypatch.setattr(experiment, "_source_digest", lambda: "other")
+    monkeypatch.setattr(reproduce, "_source_digest", lambda: "other")
+    table = confirm(NAME, "smoke", (2, 1, 0), results=tmp_path)
+    assert (table.difference == 0).all()
+    assert state_of(tmp_path) == "done"
+    shown = load_or_run(NAME, "smoke", results=tmp_path)
+    assert "earlier" not in shown.provenance()
+    (note,) = shown.manifest["confirmed"]
+    assert note["source_digest"] == "other" and note["network"] == [2, 1, 0]
+    assert note["versions"] == shown.manifest["versions"]
+    monkeypatch.setattr(experiment, "_source_digest", lambda: "yet another")
+    assert state_of(tmp_path) == "stale"
+
+
+@pytest.mark.parametrize(("file", "column"), [("minima", "loss"), ("passes", "saddle")])
+def test_a_result_that_comes_out_otherwise_is_not_confirmed(tiny, tmp_path, file, column):
+    before = go(tmp_path).manifest
+    path = tmp_path / NAME / "smoke" / f"{file}.csv"
+    table = pd.read_csv(path)
+    table.loc[0, column] += 1e-6
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match="not confirmed.*--fresh"):
+        confirm(NAME, "smoke", results=tmp_path)
+    assert load_or_run(NAME, "smoke", results=tmp_path).manifest == before
+
+
+def test_confirming_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):
+    go(tmp_path)
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    arguments = ["toscore", "rerun", NAME, "--profile", "smoke", "--confirm"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code and "TO-score" in capsys.readouterr().out
+    assert len(load_or_run(NAME, "smoke").manifest["confirmed"]) == 1
+    monkeypatch.setattr(sys, "argv", [*arguments, "--minima", "1"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2 and "leave --minima out" in capsys.readouterr().err
+
+
+# -- images ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_archives(tmp_path):
+    """Folders with different images under one name."""
+    folders = []
+    for k in range(2):
+        random, arrays = np.random.default_rng(k), {"source": np.array(f"made up {k}")}
+        for part, n in (("train", 60), ("test", 40)):
+            arrays["x_" + part] = random.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+            arrays["y_" + part] = (np.arange(n) % 10).astype(np.uint8)
+        folders.append(tmp_path / f"images{k}")
+        folders[k].mkdir()
+        np.savez(folders[k] / "mnist.npz", **arrays)
+    return folders
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_environment_may_name_other_images_later(
+    tiny, tmp_path, monkeypatch, two_archives, workers
+):
+    """Processes that are running already keep the environment they began with."""
+    settings = replace(tiny, dataset="mnist", widths=(1,), pooling=4)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", settings)
+    losses = {}
+    for k in (0, 1, 0):
+        monkeypatch.setenv("TOSCORE_DATA", str(two_archives[k]))
+        result = go(tmp_path / f"{k}{len(losses)}", workers=workers)
+        expected = ts.load_data("mnist", two_archives[k], n_train=50, n_test=20)
+        assert result.manifest["data"]["checksum"] == expected.checksum
+        losses.setdefault(k, []).append(result.minima.loss.tolist())
+    assert losses[0][0] == losses[0][1] != losses[1][0]
+
+
+def test_a_worker_with_other_images_or_code_is_refused(tiny, two_archives):
+    settings = replace(tiny, dataset="mnist", pooling=4)
+    checksum = ts.load_data("mnist", two_archives[0], n_train=50, n_test=20).checksum
+    job = "minima", settings, two_archives[0], (1, 1, 0), None
+    code = experiment._source_digest()
+    assert experiment._unit((checksum, code), *job)[0] == (1, 1, 0)
+    other = (*job[:2], two_archives[1], *job[3:])
+    with pytest.raises(ValueError, match="other images of mnist"):
+        experiment._unit((checksum, code), *other)
+    with pytest.raises(ValueError, match="other code of toscore"):
+        experiment._unit((checksum, "0" * 64), *job)
+
+
+def test_starting_over_keeps_the_result_until_something_can_start(
+    tiny, tmp_path, monkeypatch, two_archives
+):
+    settings = replace(tiny, dataset="mnist", widths=(1,), pooling=4)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", settings)
+    monkeypatch.setenv("TOSCORE_DATA", str(two_archives[0]))
+    before = go(tmp_path)
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        go(tmp_path, workers=0, fresh=True)
+    monkeypatch.setenv("TOSCORE_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(ts.data.DataError, match="no data folder"):
+        go(tmp_path, fresh=True)
+    assert [p.name for p in (tmp_path / NAME).iterdir()] == ["smoke"]
+    assert_same_numbers(load_or_run(NAME, "smoke", results=tmp_path), before)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_no_gpu_is_said_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="profile gpu computes on a GPU"):
+        run(NAME, "gpu", results=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 # -- elsewhere -------------------------------------------------------------------------------------

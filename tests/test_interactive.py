@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 
 import toscore as ts
 from toscore import plots
-from toscore.interactive import as_image, stills
+from toscore.interactive import _map, as_image, stills
 from toscore.widgets import _table
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -68,3 +68,20 @@ def test_atlas_holds_every_segment():
 def test_an_atlas_of_nothing_is_refused():
     with pytest.raises(ValueError, match="toscore run"):
         plots.atlas({"laptop": {}, "gpu": {}}, ["mnist"], {"fc": "fully connected"})
+
+
+def test_more_components_than_a_byte_can_count():
+    values = np.random.default_rng(0).random((40, 40))
+    code, x, level = ts.barcode_of_grid(values), np.arange(40.0), np.median(values) / 2
+    assert len(code) > 130
+    _, moving = _map(values, code, x, x, [""] * len(code), (0, 1))
+    shown = np.asarray(moving(level)[0].z)
+    assert ((shown > 0) == (level >= values.T)).all() and shown.min() == 0
+
+
+def test_names_after_the_alphabet():
+    x = np.arange(61.0)
+    line = np.where(x % 2 == 1, 0.001 * x, 1.0)  # 30 minima
+    fig = plots.level_slider(line, ts.barcode_of_grid(line), x, levels=2)
+    names = {n for trace in fig.data for n in (trace.text if trace.text is not None else ())}
+    assert {"A", "Z", "A2", "D2"} <= names and not any("[" in name for name in names)

@@ -878,3 +878,100 @@ def test_double_is_the_same_function_made_once():
     expected = plainly(model.double(), points[0].double(), x.float().double(), y)
     close(value, expected[0])
     close(gradient, expected[1])
+
+
+# -- models that other people write ----------------------------------------------------------------
+
+
+def test_starts_of_a_parametrized_model_differ():
+    """weight_norm computes ``weight`` from two others, which no reset of the layer reaches."""
+
+    def linear(a, b):
+        return nn.utils.parametrizations.weight_norm(nn.Linear(a, b, bias=False))
+
+    x, y = data(6)
+    model = nn.Sequential(linear(6, 4), nn.Tanh(), linear(4, CLASSES)).double()
+    f = Landscape(model, x, y)
+    one, two = f.sample(2, 3)
+    at = 0
+    for name, parameter in model.named_parameters():
+        part = slice(at, at + parameter.numel())
+        at = part.stop
+        assert not one[part].equal(two[part]), name
+        assert one[part].isfinite().all()
+    assert f.sample(1, 3)[0].equal(one)
+
+
+def test_a_rare_class_with_another_weight_is_noticed():
+    n = 400
+    x = torch.randn(n, 6, dtype=WHOLE)
+    y = torch.arange(n) % 2
+    y[[37, 201]] = 2  # not among the samples that are tried first
+    weight = torch.tensor([1.0, 1.0, 400.0], dtype=WHOLE)
+    whole, parts = (
+        Landscape(small(), x, y, nn.CrossEntropyLoss(weight), memory=memory)
+        for memory in (None, 2**12)
+    )
+    parts.start = whole.start
+    expected = whole.loss(whole.start)
+    torch.testing.assert_close(parts.loss(whole.start), expected, rtol=1e-9, atol=0)
+    plain = Landscape(small(), x, y, memory=2**12)
+    assert plain._splits and not whole._splits
+
+
+class Narrow(nn.Module):
+    """Names a precision, as one-hot encodings do."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        return self.layer(nn.functional.one_hot(x, 4).float())
+
+
+def test_what_can_not_run_in_float64_is_refused_at_once():
+    with pytest.raises(TypeError, match=r"float64.*x\.to\(self\.weight\.dtype\)"):
+        Landscape(Narrow(), torch.arange(8) % 4, torch.arange(8) % CLASSES)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_loss_with_weights_follows_to_float64(batched):
+    x, y = data(6)
+    loss = nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 3.0]))
+    f = Landscape(small().float(), x.float(), y, loss, batched=batched)
+    near = f.double().loss_and_grad(f.start)[0]
+    assert near.dtype == WHOLE and loss.weight.dtype == torch.float32
+    torch.testing.assert_close(near.float(), f.loss(f.start))
+
+
+def test_a_model_that_changes_its_inputs_is_refused():
+    class Halving(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.div_(2))
+
+    x, y = data(6)
+    before = x.clone()
+    with pytest.raises(ValueError, match="changes its inputs in place"):
+        Landscape(Halving(6, CLASSES).double(), x, y)
+    assert x.equal(before)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_one_score_a_sample_has_no_error_rate(shape):
+    """argmax of a single score is always 0, whatever the label."""
+
+    def binary(outputs, y):
+        scores = outputs.reshape(len(y))
+        return nn.functional.binary_cross_entropy_with_logits(scores, y.to(outputs))
+
+    x, _ = data(6)
+    y = (x[:, 0] > 0).long()
+    model = nn.Sequential(nn.Linear(6, 1), nn.Unflatten(1, (1,)) if shape else nn.Flatten(0))
+    f = Landscape(model.double(), x, y, binary, weight_decay=0.1)
+    with pytest.raises(TypeError, match="two classes or more"):
+        f.error(f.start)
+    found = ts.find_minima(f, 2, steps=10, max_evaluations=50, progress=False)
+    assert found.train_error is None
+    with pytest.raises(ValueError, match="held_out"):
+        ts.find_minima(f, 2, held_out=(x, y), progress=False)

@@ -300,3 +300,16 @@ def test_a_saddle_that_leads_to_a_saddle_is_refused():
     critical = morse.critical_points(surface)
     with pytest.raises((ValueError, RuntimeError), match="leads to a saddle"):
         morse.boundary(surface, critical)
+
+
+@pytest.mark.parametrize("modulus", [1_000_003, 16_777_259, 2_147_483_647])
+def test_large_primes_do_not_overflow(modulus):
+    d = np.random.default_rng(1).integers(0, modulus, (4, 5))
+    form = morse.canonical_form([np.arange(4.0), np.arange(10.0, 15)], [d], modulus)
+    change, basis = form.basis[1].astype(object), form.basis[0].astype(object)
+    assert not ((d.astype(object) @ change - basis @ form.boundary[0]) % modulus).any()
+
+
+def test_primes_too_large_for_int64_are_refused():
+    with pytest.raises(ValueError, match="below 2.31"):
+        morse.canonical_form([[0.0, 1.0], [3.0]], [np.array([[1], [1]])], 2**61 - 1)

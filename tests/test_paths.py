@@ -9,6 +9,7 @@ import torch
 import toscore as ts
 from toscore import Landscape, Minima, connect, loss_barcode, surfaces
 from toscore.curves import bezier
+from toscore.passes import tighten
 
 # What 20,000 evaluations a path reach on these surfaces without certificates: the path's maximum
 # lies above the true pass by at most this share of the longest segment. The worst of 20 seeds gave
@@ -490,3 +491,77 @@ def test_settled_paths_rest_earlier_and_the_barcode_is_hardly_longer():
     assert list(early.to_frame().rested) == [True] * len(early)
     with pytest.raises(ValueError, match="settled must be at least 0, got -1"):
         connect(surface, surface.minima, settled=-1)
+
+
+# -- where f is no number, and what is done twice --------------------------------------------------
+
+
+def double_well(hole):
+    """(x^2 - 1)^2 + y^2, no number where the hole says so; minima at (-1, 0) and (1, 0)."""
+
+    def f(p):
+        x, y = p[..., 0], p[..., 1]
+        value = (x**2 - 1) ** 2 + y**2
+        return torch.where(hole(x, y), torch.nan, value)
+
+    surface = surfaces.from_function(f, [(-2.0, 2.0)] * 2)
+    return surface, torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("certified", [False, True])
+def test_no_maximum_of_a_path_that_meets_no_number(certified):
+    surface, ends = double_well(lambda x, y: (x - 0.01).abs() < 0.006)
+    with pytest.raises(FloatingPointError, match=r"f is nan on the path between minima \[0, 1\]"):
+        found(surface, ends, certified=certified)
+
+
+def test_a_run_that_meets_no_number_leaves_the_others():
+    surface, ends = double_well(lambda x, y: y.abs() >= 0.05)
+    paths = found(surface, ends, restarts=2)
+    assert np.isnan(paths.restarts[0, 1]) and np.isnan(paths.spread[0])
+    code = paths.barcode([0.0, 0.0])
+    np.testing.assert_allclose(code.death_interval[1], 1.0, atol=1e-6)
+
+
+def test_rows_to_certify_may_be_a_mask():
+    surface = surfaces.himmelblau()
+    paths = found(surface, surface.minima, [[0, 1], [1, 2], [2, 3]])
+    some = ts.certify(surface, paths, np.array([False, True, False]), progress=False)
+    assert some.certificates.verdict.tolist() == ["not tried", "index 1", "not tried"]
+    rest = ts.certify(surface, some, ~some.certified, progress=False)
+    assert rest.certificates.verdict.iloc[0] == "index 1" and rest.saddle[1] == some.saddle[1]
+    assert (ts.certify(surface, paths, [], progress=False).certificates.products == 0).all()
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        ts.certify(surface, paths, [True])
+    with pytest.raises(TypeError, match="integers or a mask"):
+        ts.certify(surface, paths, [0.5])
+
+
+def test_certifying_twice_begins_with_the_same_path_and_loses_nothing(network, minima):
+    once = found(network, minima, budget=1000)
+    once = ts.certify(network, once, [0], budget=12_000, progress=False)
+    assert once.certified[0]
+    again = ts.certify(network, once, [0], budget=1, progress=False)
+    assert again.certified[0] and again.saddle[0] == once.saddle[0]
+    assert again.maximum[0] <= once.maximum[0]
+    degree = (len(once.controls[0]) - 1) // once.pieces[0]
+    part = once.controls[0][: degree + 1]
+    first = tighten(network, part, budget=1, until=0.0)  # a path of one piece
+    both = tighten(network, once.controls[0], int(once.pieces[0]), budget=1, until=0.0)
+    assert first.pieces == 1 and both.pieces >= once.pieces[0]
+    assert both.maximum <= once.maximum[0] * (1 + 1e-6)
+
+
+def test_profiles_below_zero_are_drawn(recwarn):
+    import matplotlib.pyplot as plt
+
+    from toscore import plots
+
+    for surface, scale in ((surfaces.mueller_brown(), "linear"), (surfaces.himmelblau(), "log")):
+        paths = found(surface, surface.minima, [[0, 1]], budget=400)
+        fig, ax = plt.subplots()
+        plots.profiles(paths, ax=ax)
+        fig.canvas.draw()
+        assert ax.get_yscale() == scale and ax.get_ylim()[1] > paths.maximum[0]
+        plt.close(fig)
+    assert not [w for w in recwarn if "log-scaled" in str(w.message)]

@@ -192,3 +192,27 @@ def test_bad_arguments(network):
         ts.certify(surface, paths, [1], progress=False)
     with pytest.raises(ValueError, match="budget must be"):
         ts.certify(surface, paths, budget=0, progress=False)
+
+
+def test_a_hessian_of_zeros_in_many_dimensions():
+    """Lanczos can't begin; the hinge loss without weight decay is flat around its minima."""
+
+    def hinge(outputs, y):
+        return torch.relu(1 - outputs[:, 0] * y).mean()
+
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 50, generator=draw)
+    y = 2.0 * (x[:, 0] > 0) - 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(
+            *(torch.nn.Linear(50, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
+        )
+    f = ts.Landscape(model, x, y, hinge, weight_decay=0)
+    found = ts.find_minima(f, 2, steps=100, max_evaluations=100, progress=False)
+    assert f.dim > 1500 and (found.loss == 0).all()
+    values, vectors, residuals = lowest_eigenvalues(f, found.theta[0])
+    assert values.tolist() == [0, 0] and residuals.tolist() == [0, 0]
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(2), atol=1e-12)
+    assert find_saddle(f, found.theta[0], direction=found.theta[1]).verdict == "degenerate"
+    assert ts.connect(f, found, budget=800, progress=False).saddle.tolist() == [0.0]

@@ -221,3 +221,17 @@ def test_a_million_edges_take_seconds():
     assert time.perf_counter() - began < 10  # a third of a second on an idle core
     assert np.isinf(code.death).sum() == 1
     assert len(code) > 1000
+
+
+def test_what_persists_keeps_its_intervals():
+    intervals = [2.9, 2.95], [3.5, 3.2]
+    code = ts.barcode_of_minima([0.0, 1.0, 2.9], [[0, 1], [1, 2]], [3.0, 3.0], intervals)
+    kept = persistent(code, tol=0.5)
+    assert kept.death_interval[1].tolist() == [2.9, 3.5] and len(kept) == 2
+    assert kept.score_interval() == (pytest.approx(1.9), pytest.approx(2.5))
+
+
+def test_a_coordinate_that_rounds_to_the_period():
+    points = [[-1e-17], [1.0], [3.0], [2 * np.pi - 0.5]]
+    edges = neighbour_graph(points, 1, period=[2 * np.pi])
+    assert [0, 3] in edges.tolist()

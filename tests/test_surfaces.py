@@ -196,6 +196,7 @@ def test_separable_surfaces_agree_with_kuenneth():
     for surface, line in (
         (surfaces.rastrigin(3), surfaces.rastrigin(1)),
         (surfaces.rastrigin(2, cells=2), surfaces.rastrigin(1, cells=2)),
+        (surfaces.rastrigin(2, cells=8), surfaces.rastrigin(1, cells=8)),
         (surfaces.styblinski_tang(4), surfaces.styblinski_tang(1)),
     ):
         code = line.barcode
@@ -231,6 +232,7 @@ def test_the_linear_network_is_worked_out_by_hand():
         (lambda: surfaces.deep_linear(2, np.nan), "decay must lie between"),
         (lambda: surfaces.rastrigin(0), "dim and cells"),
         (lambda: surfaces.rastrigin(9), "at most 5000"),
+        (lambda: surfaces.rastrigin(1, 31), "cells at most 30"),
         (lambda: surfaces.styblinski_tang(13), "dim must lie in 1..12"),
     ],
 )

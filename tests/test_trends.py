@@ -307,3 +307,21 @@ def test_the_way_over_a_guess_stays_below_the_ceiling(family, decay):
     limit = max(*at_ends, np.log(10) + decay / 2 * (bare**2).sum(1).max())
     assert heights.max() <= limit + 1e-9
     assert limit <= ceiling("digits", [at_ends.tolist()])[0] + 1e-9
+
+
+def test_bounding_twice_changes_nothing(made):
+    found, _ = made
+    passes = found.passes.copy()
+    passes.loc[:1, "saddle"] = 50.0
+    once = bounded(replace(found, passes=passes))
+    assert once.passes.cut.sum() >= 2 and not once.passes.rested[once.passes.cut].any()
+    twice = bounded(once)
+    for table in ("passes", "segments"):
+        pd.testing.assert_frame_equal(getattr(twice, table), getattr(once, table))
+
+
+def test_networks_that_nothing_connects_have_no_trend(made):
+    found, _ = made
+    apart = replace(found, passes=found.passes[found.passes.width != 2])
+    with pytest.raises(ValueError, match="joined to no lower minimum"):
+        trend(apart, "width")

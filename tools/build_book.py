@@ -79,6 +79,7 @@ def main() -> int:
     stamp = BUILD / ".inputs"
     digest = inputs_digest()
     if force or not stamp.exists() or stamp.read_text() != digest:
+        stamp.unlink(missing_ok=True)  # what is executed from now on is no longer of its inputs
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
     # --all: Sphinx repeats a warning only for pages it reads again, and a build that failed on
     # one must not pass the second time

@@ -77,6 +77,8 @@ def moved(page: str, address: str) -> str:
 def article(page: str) -> BeautifulSoup:
     """A page's text, with anchors of its own and without what only serves on a screen."""
     body = read(page).select_one("article.bd-article")
+    for node in body.select("table.sortable button"):  # the head of a column, to be clicked
+        node.unwrap()
     for node in body.select(".only-screen, a.headerlink, button"):
         node.decompose()
     for script in body.select("script"):

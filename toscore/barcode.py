@@ -27,7 +27,7 @@ __all__ = [
 SCORES = ("mean", "max", "sum", "count")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Barcode:
     """Segments of the local minima of a function, one row a minimum.
 
@@ -640,7 +640,9 @@ def barcode_of_grid(values) -> Barcode:
     ([0.0, 1.0, 3.0, 2.0], [inf, 4.0, 4.0, 4.0])
     """
     if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        small = values.is_floating_point() and values.itemsize == 2  # numpy has no bfloat16
+        values = (values.float() if small else values).numpy()
     values = np.asarray(values)
     if values.ndim == 0:
         raise ValueError("values must be an array with at least one axis, got a single number")

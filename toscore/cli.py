@@ -64,12 +64,20 @@ def rerun(
     minima: Annotated[
         int | None, typer.Option(min=1, help="train from so many starts and compare losses alone")
     ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="if all digits agree, note it in the manifest")
+    ] = False,
 ) -> None:
     """Compute one network of a stored result again, and compare it with what is stored."""
+    from toscore import reproduce
     from toscore.experiment import load_or_run
-    from toscore.reproduce import rerun
 
-    table = rerun(load_or_run(name, profile), network, data, minima)
+    if confirm and minima is not None:
+        raise ValueError("--confirm compares passes too: leave --minima out")
+    if confirm:
+        table = reproduce.confirm(name, profile, network, data_root=data)
+    else:
+        table = reproduce.rerun(load_or_run(name, profile), network, data, minima)
     print(table.to_string())
     if not table.attrs["same_machine"]:
         print("Another processor than the one that made the result: compare the means.")
@@ -150,7 +158,8 @@ def _column(path: Path, columns: list[str]) -> pd.DataFrame:
     missing = [c for c in columns if c not in table]
     if missing:
         raise ValueError(f"{path} has columns {list(table)}, but needs {columns}")
-    return table[columns]
+    # a file without rows has columns of no type
+    return table[columns] if len(table) else table[columns].astype(float)
 
 
 def main() -> None:

@@ -448,11 +448,12 @@ def highest(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarra
 
     f is evaluated densely, in t and along the curve's length. Around the three highest local maxima
     a shrinking neighbourhood is searched: what lies between two of the places is not missed unless
-    it is narrower than they.
+    it is narrower than they. Where f is no number anywhere, neither is the maximum.
     """
     if not len(controls):
         return np.empty((0, len(PROFILE_T))), np.empty(0), np.empty(0)
     t, values = profile(landscape, controls, pieces)
+    unknown = np.isnan(values).any(axis=1)  # f may be anything there
     profiles = np.stack([v[row.searchsorted(PROFILE_T)] for row, v in zip(t, values, strict=True)])
     padded = np.pad(values, ((0, 0), (1, 1)), constant_values=-np.inf)
     local = (values >= padded[:, :-2]) & (values >= padded[:, 2:])
@@ -471,4 +472,5 @@ def highest(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarra
     best = value.argmax(axis=1)[:, None]
     t = np.take_along_axis(t, best, axis=1)[:, 0]
     value = np.take_along_axis(value, best, axis=1)[:, 0]
-    return profiles, t, np.maximum(value, profiles.max(axis=1))
+    value = np.maximum(value, profiles.max(axis=1))
+    return profiles, t, np.where(unknown, np.nan, value)

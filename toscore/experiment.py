@@ -233,9 +233,7 @@ def run(
     """
     settings, folder = _find(name, profile, results)
     profile = folder.name
-    if fresh and folder.exists():
-        _set_aside(folder)
-    stored = _read_manifest(folder)
+    stored = None if fresh else _read_manifest(folder)
     _refuse_other_settings(stored, settings, folder)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -244,7 +242,16 @@ def run(
     if stored and stored["finished"]:
         return _load(name, profile, folder)
 
+    if settings.device == "cuda" and not scheduler and not torch.cuda.is_available():
+        raise ValueError(
+            f"profile {profile} computes on a GPU, and torch finds none here: run it on a machine "
+            "that has one, name a cluster with --scheduler, or choose the profile laptop"
+        )
+    if not scheduler:  # processes that are running keep the environment they began with
+        data_root = _root(data_root)
     data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
+    if fresh and folder.exists():
+        _set_aside(folder)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     made_by = {
         "versions": _versions(),
@@ -282,7 +289,7 @@ def run(
     try:
         with progress_bar(progress, total=2 * len(cells), desc=f"{name} {profile}") as bar:
             for kind in _UNITS:
-                _work(kind, cells, settings, folder, data_root, scheduler or workers, bar)
+                _work(kind, cells, settings, folder, data, data_root, scheduler or workers, bar)
         _assemble(settings, folder, manifest, cells)
     except OSError as fault:
         if fault.errno != errno.ENOSPC:
@@ -388,7 +395,7 @@ def states(results=None) -> pd.DataFrame:
 # -- units of work ---------------------------------------------------------------------------------
 
 
-def _work(kind, cells, settings, folder, data_root, workers, bar) -> None:
+def _work(kind, cells, settings, folder, data, data_root, workers, bar) -> None:
     """Run the units of a kind that are not finished yet; ``bar`` counts all.
 
     ``workers`` is a number of processes, or the address of a Dask scheduler. Only this process
@@ -399,8 +406,9 @@ def _work(kind, cells, settings, folder, data_root, workers, bar) -> None:
     if not left:
         return
     jobs = [(kind, settings, data_root, cell, _theta(folder, kind, cell)) for cell in left]
+    same = data.checksum, _source_digest()
     compute = _on_cluster if isinstance(workers, str) else _on_processes
-    for cell, arrays in compute(jobs, settings, workers):
+    for cell, arrays in compute([(same, *job) for job in jobs], settings, workers):
         _write_npz(_part(folder, kind, cell), **arrays)
         bar.update()
 
@@ -433,12 +441,22 @@ def _on_cluster(jobs, settings, address: str):
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def _unit(kind, settings, data_root, cell, theta):
-    """(cell, arrays) of one unit.
+def _unit(same, kind, settings, data_root, cell, theta):
+    """(cell, arrays) of one unit, on the ``same`` images and code as where the run was begun.
 
     A Dask worker may have several threads: they would share torch's random numbers.
     """
     with _ONE_AT_A_TIME:
+        images = (settings.dataset, settings.n_train, settings.n_test, data_root, settings.pooling)
+        for what, here, there in (
+            (f"images of {settings.dataset}", _data(*images).checksum, same[0]),
+            ("code of toscore", _source_digest(), same[1]),
+        ):
+            if here != there:
+                raise ValueError(
+                    f"a worker has other {what} (sha256 {here[:16]}) than the process that began "
+                    f"the run ({there[:16]}): give it the same, and start the workers again"
+                )
         return cell, _UNITS[kind](settings, data_root, cell, theta)
 
 
@@ -448,8 +466,17 @@ def _part(folder: Path, kind: str, cell) -> Path:
     return folder / "parts" / f"{kind}-{label}.npz"
 
 
-@lru_cache(maxsize=2)
 def _data(dataset, n_train, n_test, data_root, pooling=1):
+    return _cached_data(dataset, n_train, n_test, _root(data_root), pooling)
+
+
+def _root(data_root):
+    """The folder of the data, now: the environment may change while a process runs."""
+    return os.environ.get("TOSCORE_DATA") if data_root is None else data_root
+
+
+@lru_cache(maxsize=2)
+def _cached_data(dataset, n_train, n_test, data_root, pooling):
     data = load_data(dataset, data_root, n_train, n_test)
     if pooling == 1:
         return data
@@ -544,16 +571,21 @@ def _assemble(settings, folder, manifest, cells) -> None:
     # columns without rows have no type, and would take it from the others
     passes = pd.concat([p for p in passes if len(p)] or passes[:1], ignore_index=True)
     profiles = np.concatenate(profiles)
-    segments = []
-    for cell, code in _barcodes(minima, passes).items():
-        keys = dict(zip(CELL, cell, strict=True))
-        segments.append(pd.DataFrame(keys | dict(code.to_frame().items())))
     _write_csv(folder / "minima.csv", minima)
     _write_csv(folder / "passes.csv", passes)
-    _write_csv(folder / "segments.csv", pd.concat(segments, ignore_index=True))
+    _write_csv(folder / "segments.csv", _segments(_barcodes(minima, passes)))
     _write_npz(folder / "profiles.npz", profile_t=profile_t, profiles=profiles)
     manifest |= {"finished": _now(), "seconds": round(sum(units.values()), 1), "parts": units}
     _write_manifest(folder, manifest)
+
+
+def _segments(barcodes: dict) -> pd.DataFrame:
+    """One row a segment, of all barcodes."""
+    tables = [
+        pd.DataFrame(dict(zip(CELL, cell, strict=True)) | dict(code.to_frame().items()))
+        for cell, code in barcodes.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _barcodes(minima: pd.DataFrame, passes: pd.DataFrame) -> dict:
@@ -671,7 +703,9 @@ def _is_text(node) -> bool:
 
 
 def _is_old(manifest: dict, code: str) -> bool:
-    """Whether some of a result was made by other code than this."""
+    """Whether some of a result was made by other code than this, and this was not confirmed."""
+    if any(m["source_digest"] == code for m in manifest.get("confirmed", [])):
+        return False
     made_by = [manifest, *manifest.get("resumed_by", [])]
     return any(m["source_digest"] != code for m in made_by)
 

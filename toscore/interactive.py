@@ -68,7 +68,9 @@ def level_slider(values, code: Barcode, x, y=None, *, names=None, levels=40):
     shape = (len(x),) if y is None else (len(x), len(y))
     if values.shape != shape:
         raise ValueError(f"values have shape {values.shape}, but the coordinates make {shape}")
-    names = [chr(65 + row) for row in range(len(code))] if names is None else names
+    if names is None:  # A to Z, then A2 to Z2 and so on
+        rounds = [divmod(row, 26) for row in range(len(code))]
+        names = [chr(65 + letter) + (str(n + 1) if n else "") for n, letter in rounds]
     top, low = _top(code), code.birth.min()
     c = np.linspace(low - 0.12 * (top - low), top, levels)
     c = np.unique(np.concatenate([c, code.birth, code.death[np.isfinite(code.death)]]))
@@ -166,7 +168,7 @@ def _map(values, code, x, y, names, limits):
     minima = _marks(x32[i], y32[j], names, "top right")
 
     def moving(level):
-        z = (_owners(values, code, level).T + 1).astype(np.int8)
+        z = (_owners(values, code, level).T + 1).astype(np.int16)
         look = {"zmin": -0.5, "zmax": len(shades) - 0.5, "colorscale": scale, "opacity": 0.75}
         return [go.Heatmap(x=x32, y=y32, z=z, showscale=False, **look)]
 

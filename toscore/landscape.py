@@ -12,6 +12,7 @@ import copy
 import math
 import warnings
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,13 +60,17 @@ class Landscape:
         Number of trainable parameters D.
     start : tensor (D,)
         The parameters that the model came with.
+    classifies : bool
+        Whether targets are one integer label a sample and outputs a score for each of two classes
+        or more, so that there is an error rate.
 
     Raises
     ------
     TypeError, ValueError
         Anything that would make f random, history-dependent or undefined: running batch-norm
         statistics, dropout left on, complex, integer or half-precision parameters, inputs that are
-        not finite, labels out of range, a loss that is not a scalar. The message names the cure.
+        not finite, labels out of range, a loss that is not a scalar, a model or loss that can't be
+        evaluated in float64. The message names the cure.
 
     Examples
     --------
@@ -258,7 +263,8 @@ class Landscape:
             Only one of ``inputs`` and ``targets``, or inputs that are not finite; points as for
             :meth:`loss`.
         TypeError
-            Targets that are not one integer label a sample; complex inputs.
+            Targets that are not one integer label a sample, outputs that are not a score for each
+            of two classes or more, or complex inputs.
 
         Examples
         --------
@@ -277,8 +283,11 @@ class Landscape:
             inputs, targets = self._checked_data(inputs, targets)
         else:
             inputs, targets = self.inputs, self.targets
-        if targets.ndim != 1 or targets.dtype.is_floating_point:
-            raise TypeError("the error rate is defined for one integer label a sample")
+        if targets.ndim != 1 or targets.dtype.is_floating_point or not self.classifies:
+            raise TypeError(
+                "the error rate is defined for one integer label a sample and a score for each of "
+                "two classes or more: outputs (n, classes)"
+            )
 
         def wrong(point, x, y):
             return ((self._outputs(point, x).argmax(dim=1) != y).to(self.dtype).mean(),)
@@ -371,15 +380,20 @@ class Landscape:
         if self.dtype == torch.float64:
             return self
         if self._double is None:
-            twin = copy.copy(self)
-            twin.dtype, twin._memory = torch.float64, max(1, self._memory // 2)
-            twin._model = copy.deepcopy(self._model).double()
-            twin.start = self.start.double()
-            twin.inputs, twin.targets = (
-                t.double() if t.dtype.is_floating_point else t for t in (self.inputs, self.targets)
-            )
-            self._double = twin
+            self._double = self._in_float64(self.inputs, self.targets)
+            self._double._memory = max(1, self._memory // 2)
         return self._double
+
+    def _in_float64(self, inputs, targets) -> Landscape:
+        twin = copy.copy(self)
+        twin.dtype, twin.start = torch.float64, self.start.double()
+        twin._model = copy.deepcopy(self._model).double()
+        if isinstance(self.loss_fn, nn.Module):  # it may hold weights
+            twin.loss_fn = copy.deepcopy(self.loss_fn).double()
+        twin.inputs, twin.targets = (
+            t.double() if t.dtype.is_floating_point else t for t in (inputs, targets)
+        )
+        return twin
 
     # -- how it is evaluated ----------------------------------------------------------------------
 
@@ -478,7 +492,7 @@ class Landscape:
 
     def _try_out(self, batched):
         """Run the model on a few inputs, to find out what it is like before it is relied on."""
-        x, y = self.inputs[:_PROBE], self.targets[:_PROBE]
+        x, y = self.inputs[:_PROBE].clone(), self.targets[:_PROBE]
         before = {k: b.clone() for k, b in self._model.named_buffers()}
         kept = []
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
@@ -486,6 +500,11 @@ class Landscape:
                 lambda t: kept.append(t) or t, lambda t: t
             ):
                 outputs = self._outputs(self.start.clone().requires_grad_(), x)
+            if not torch.equal(x, self.inputs[:_PROBE]):
+                raise ValueError(
+                    "the model changes its inputs in place, so f would depend on what was "
+                    "evaluated before: let forward begin with x = x.clone()"
+                )
             self._check_labels(outputs)
             values = [self._value(self.start, x, y) for _ in range(2)]
         for key, buffer in self._model.named_buffers():
@@ -505,10 +524,25 @@ class Landscape:
                 "model or loss is random. Switch off what draws numbers (model.eval(), "
                 "training=False)"
             )
+        self._try_float64(x, y)
+        labels = y.ndim == 1 and not y.dtype.is_floating_point
+        self.classifies = labels and outputs.ndim == 2 and outputs.shape[1] > 1
         saved = sum(t.numel() * t.element_size() for t in kept) / len(x)
         self._bytes_an_input = max(1, int(2 * saved))  # and as much again for the gradients
         self._splits = self._is_a_mean_over_samples()
         self.batched = self._vmaps(x, y) if batched is None else bool(batched)
+
+    def _try_float64(self, x, y):
+        """The last steps to a minimum and to a saddle are in float64: better to know at once."""
+        try:
+            twin = self._in_float64(x, y)
+            twin._value(twin.start, twin.inputs, twin.targets)
+        except RuntimeError as fault:
+            raise TypeError(
+                f"the model or loss does not run in float64, which minima and saddles need: {fault}"
+                ". Let it follow the dtype of its inputs or weights, as in x.to(self.weight.dtype) "
+                "and weight.to(outputs), instead of naming one; or convert both to float64"
+            ) from fault
 
     def _check_labels(self, outputs):
         if self.loss_fn is not cross_entropy or self.targets.dtype.is_floating_point:
@@ -516,7 +550,7 @@ class Landscape:
         if outputs.ndim < 2:
             raise ValueError(
                 f"cross_entropy needs outputs (batch, classes), the model gave "
-                f"{tuple(outputs.shape)} for {_PROBE} inputs"
+                f"{tuple(outputs.shape)} for {min(_PROBE, len(self.inputs))} inputs"
             )
         if self.targets.dtype != torch.int64:
             raise TypeError(f"labels must be int64 for cross_entropy, got {self.targets.dtype}")
@@ -531,22 +565,26 @@ class Landscape:
         """Whether f may be computed in chunks of data; batch statistics or class weights forbid it.
 
         Tried on samples from all over the data, in uneven parts, at two points: the given
-        parameters can be special (a last layer of zeros hides what comes before it).
+        parameters can be special (a last layer of zeros hides what comes before it). Then with at
+        least one label of each class, as a rare one may have another weight.
         """
         n = len(self.inputs)
         if n < 4:
             return False
         rows = torch.linspace(0, n - 1, min(n, 8 * _PROBE), device=self.device).long()
-        cut = len(rows) // 3
+        labels = self.targets[rows]
+        if self.classifies:
+            first = np.unique(self.targets.cpu().numpy(), return_index=True)[1]
+            labels = torch.cat([labels, self.targets[torch.from_numpy(first).to(self.device)]])
         for point in (self.start, self._initialise(0, 0)):
             with torch.no_grad():
-                whole, a, b = (
-                    self._value(point, self.inputs[part], self.targets[part])
-                    for part in (rows, rows[:cut], rows[cut:])
-                )
-            mean = (cut * a + (len(rows) - cut) * b) / len(rows)
-            if not (whole - mean).abs() <= 1e-5 * whole.abs().clamp(min=1.0):
-                return False
+                if not _splits(partial(self._value, point), self.inputs[rows], self.targets[rows]):
+                    return False
+                if self.classifies:
+                    scores = self._outputs(point, self.inputs[rows])
+                    scores = scores[torch.arange(len(labels), device=self.device) % len(rows)]
+                    if not _splits(self.loss_fn, scores, labels):
+                        return False
         return True
 
     def _vmaps(self, x, y) -> bool:
@@ -572,8 +610,7 @@ class Landscape:
         return True
 
     def _initialise(self, seed: int, i: int) -> torch.Tensor:
-        module = copy.deepcopy(self._model).cpu()
-        owner = {}
+        module, owned = copy.deepcopy(self._model).cpu(), set()
         with torch.random.fork_rng(devices=[]):
             # not torch.manual_seed, which would reseed the GPUs' generators too
             torch.default_generator.manual_seed(_mix(seed, i))
@@ -581,16 +618,33 @@ class Landscape:
                 reset = getattr(m, "reset_parameters", None) or getattr(
                     m, "_reset_parameters", None
                 )
-                if callable(reset):
-                    reset()
-                    owner.update({id(p): m for p in m.parameters()})
+                if not callable(reset):
+                    continue
+                new = [p for p in m.parameters() if id(p) not in owned]
+                given = [p.clone() for p in new]
+                for p in new:
+                    p.fill_(torch.nan)
+                reset()
+                for p, old in zip(new, given, strict=True):
+                    if p.isnan().any():  # not its own: a parametrization computes it from others
+                        p.copy_(old)
+                    else:
+                        owned.add(id(p))
             for p in module.parameters():
-                if id(p) not in owner:
+                if id(p) not in owned:
                     deviation = p.std(correction=0) if p.numel() else 0.0
                     p.copy_(p.mean() + deviation * torch.randn_like(p))
         state = dict(module.named_parameters())
         start = torch.cat([state[k].reshape(-1) for k in self._names])
         return start.to(self.device, self.dtype)
+
+
+def _splits(function, x, y) -> bool:
+    """Whether a mean over samples is that of its parts, which are uneven."""
+    n, cut = len(y), len(y) // 3
+    whole, a, b = function(x, y), function(x[:cut], y[:cut]), function(x[cut:], y[cut:])
+    mean = (cut * a + (n - cut) * b) / n
+    return bool((whole - mean).abs() <= 1e-5 * whole.abs().clamp(min=1.0))
 
 
 def _mix(seed: int, i: int) -> int:

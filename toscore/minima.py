@@ -184,9 +184,11 @@ def find_minima(
 
     if schedule not in ("annealed", "constant"):
         raise ValueError(f"schedule must be 'annealed' or 'constant', got {schedule!r}")
-    labelled = data and landscape.targets.ndim == 1 and not landscape.targets.is_floating_point()
+    labelled = data and landscape.classifies
     if held_out is not None and not labelled:
-        raise ValueError("held_out needs a landscape with one integer label a sample")
+        raise ValueError(
+            "held_out needs a landscape with one integer label a sample and a score for each class"
+        )
     began = time.perf_counter()
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)

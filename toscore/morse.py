@@ -473,7 +473,7 @@ def canonical_form(values, boundary, modulus: int = 2) -> CanonicalForm:
                     owner[top] = j
                     break
                 i = owner[top]  # lower than j: subtract it, so that the top cancels
-                factor = int(rest[top, j]) * pow(int(rest[top, i]), -1, modulus)
+                factor = int(rest[top, j]) * pow(int(rest[top, i]), -1, modulus) % modulus
                 for columns in (rest, basis[k + 1]):
                     columns[:, j] = (columns[:, j] - factor * columns[:, i]) % modulus
         form.append(np.zeros_like(rest))
@@ -594,6 +594,8 @@ def _runs_through(surface, loop, saddles) -> list[int]:
 
 
 def _check_complex(values, matrices, modulus: int) -> None:
+    if modulus >= 2**31:
+        raise ValueError(f"modulus must be below 2^31, for products in int64, got {modulus}")
     if modulus < 2 or any(modulus % q == 0 for q in range(2, int(modulus**0.5) + 1)):
         raise ValueError(f"modulus must be a prime, got {modulus}")
     wanted = [(len(a), len(b)) for a, b in pairwise(values)]

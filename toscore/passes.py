@@ -52,7 +52,7 @@ class Pass:
     evaluations: int
 
 
-def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
+def tighten(landscape, controls, pieces=1, *, budget, until=np.inf, seed=0) -> Pass:
     """Lower a path (K, D) until it is as high as a saddle of index 1 on it, all in float64.
 
     Each round follows the ridge down from the highest point, to a critical point if it can. The
@@ -62,12 +62,14 @@ def tighten(landscape, controls, *, budget, until=np.inf, seed=0) -> Pass:
     then from a straight line and a bow between its ends, and in the end with the whole path.
     """
     landscape = landscape.double()
-    controls = curves.elevate(controls[None].double(), curves.level(curves.FINE)[0])[0]
-    pieces, known, products, evaluations, sinks, stuck = 1, [], 0, 0, False, 0
+    degree, each = curves.level(curves.FINE)[0], (len(controls) - 1) // pieces
+    parts = [controls[None, s * each : (s + 1) * each + 1].double() for s in range(pieces)]
+    controls = join([curves.elevate(part, degree)[0] for part in parts])
+    known, products, evaluations, sinks, stuck = [], 0, 0, False, 0
     t, profile, place, height = _top(landscape, controls, pieces)
     floor = max(profile[0], profile[-1])
     slack = 1e-9 * max(1.0, abs(height))
-    first, found = bezier(controls[None], [[place]])[0, 0], None
+    first, found = bezier(controls[None], [[place]], pieces)[0, 0], None
     for k in range(_ROUNDS):
         spent = products + evaluations > budget or time.perf_counter() > until
         last = k == _ROUNDS - 1 or spent or stuck > _STUCK

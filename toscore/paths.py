@@ -230,7 +230,8 @@ class Paths:
         """The barcode of minima with these losses (N,) and passes, with intervals of its deaths.
 
         The interval of a certified pass goes from the saddle to its path's maximum; that of any
-        other from the lowest to the highest maximum of the independent runs.
+        other from the lowest to the highest maximum of the independent runs (of those that met
+        finite values only).
 
         Parameters
         ----------
@@ -250,7 +251,8 @@ class Paths:
         >>> paths.barcode(surface.loss(surface.minima)).diagram().round(1).tolist()
         [[-108.2, -40.7], [-80.8, -72.2]]
         """
-        high = np.maximum(self.restarts.max(axis=1, initial=-np.inf), self.maximum)
+        known = np.where(np.isfinite(self.restarts), self.restarts, -np.inf)
+        high = np.maximum(known.max(axis=1, initial=-np.inf), self.maximum)
         high = np.where(self.certified, self.maximum, high)
         return barcode_of_minima(losses, self.pairs, self.saddle, (self.saddle, high))
 
@@ -409,7 +411,7 @@ def certify(
     ----------
     landscape : Landscape or Surface
     paths : Paths
-    rows : int (k,), optional
+    rows : int (k,) or bool (P,), optional
         Which paths; by default those of the minimum spanning tree, which make the barcode, those
         that come into it as the others sink, and in the end those that are higher by no more than
         that 1 %: relaxed further, they might undercut the tree.
@@ -430,7 +432,9 @@ def certify(
     Raises
     ------
     ValueError
-        A budget below 1, or rows out of range.
+        A budget below 1, rows out of range, or a mask of another length.
+    TypeError
+        Rows that are neither integers nor a mask.
 
     References
     ----------
@@ -446,9 +450,7 @@ def certify(
     """
     if budget < 1:
         raise ValueError(f"budget must be at least 1, got {budget}")
-    given = None if rows is None else np.asarray(rows, dtype=np.int64)
-    if given is not None and len(given) and not (given.min() >= 0 and given.max() < len(paths)):
-        raise ValueError(f"rows must lie in 0..{len(paths) - 1}, got {given.tolist()}")
+    given = None if rows is None else _checked_rows(rows, len(paths))
     until = np.inf if seconds is None else time.perf_counter() + seconds
     n, tried = int(paths.pairs.max(initial=-1)) + 1, set()
     with progress_bar(progress, desc="saddles", unit=" paths") as bar:
@@ -459,12 +461,31 @@ def certify(
                 todo = [k for k in _close_to_merges(n, paths) if k not in tried]
             if not todo or time.perf_counter() > until:
                 return paths
+            row = todo[0]
             tight = tighten(
-                landscape, paths.controls[todo[0]], budget=budget, until=until, seed=seed
+                landscape,
+                paths.controls[row],
+                int(paths.pieces[row]),
+                budget=budget,
+                until=until,
+                seed=seed,
             )
-            paths = _with_pass(landscape, paths, todo[0], tight)
-            tried.add(todo[0])
+            paths = _with_pass(landscape, paths, row, tight)
+            tried.add(row)
             bar.update()
+
+
+def _checked_rows(rows, n: int) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (n,):
+            raise ValueError(f"a mask of rows must have shape ({n},), got {rows.shape}")
+        return np.flatnonzero(rows)
+    if len(rows) and rows.dtype.kind not in "iu":
+        raise TypeError(f"rows must be integers or a mask, got {rows.dtype}")
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+        raise ValueError(f"rows must lie in 0..{n - 1}, got {rows.tolist()}")
+    return rows.astype(np.int64)
 
 
 def _close_to_merges(n: int, paths: Paths) -> list[int]:
@@ -484,14 +505,16 @@ def _close_to_merges(n: int, paths: Paths) -> list[int]:
 
 def _with_pass(landscape, paths: Paths, row: int, tight: Pass) -> Paths:
     """Paths with one of them lowered and certified."""
+    certified = tight.verdict in ("index 1", LEVEL)
+    if paths.certified[row] and not certified:  # what is proven stays
+        return replace(paths, evaluations=paths.evaluations + tight.evaluations)
     controls = tight.controls.to(paths.points)
     profile, t, maximum = (x[0] for x in curves.highest(landscape, controls[None], tight.pieces))
-    if maximum > paths.maximum[row]:  # rounded to float32 it may be
+    if not maximum <= paths.maximum[row]:  # rounded to float32 it may be higher, or no number
         controls, pieces = paths.controls[row], paths.pieces[row]
         profile, t, maximum = paths.profiles[row], paths.t[row], paths.maximum[row]
     else:
         pieces = tight.pieces
-    certified = tight.verdict in ("index 1", LEVEL)
     top = bezier(controls[None], [[t]], int(pieces))[0, 0]
     certificate = _certificate(tight.saddle, tight.verdict, tight.moved, tight.products)
     new = {

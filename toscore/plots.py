@@ -257,7 +257,8 @@ def profiles(paths, landscape=None, minima=None, ax=None):
     ax.plot(paths.profile_t, paths.profiles.T, color=shade, lw=1)
     ax.plot([], [], color=shade, label="trained path")
     ax.plot(paths.t, paths.maximum, "o", color=mark, ms=3.5, label="highest point")
-    ax.set(yscale="log", xlabel="position along the path", ylabel="loss")
+    scale = "log" if paths.profiles.min(initial=0) >= 0 else "linear"  # a surface may be negative
+    ax.set(yscale=scale, xlabel="position along the path", ylabel="loss")
     return ax
 
 

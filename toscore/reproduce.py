@@ -9,9 +9,21 @@ import pandas as pd
 
 from toscore.barcode import barcode_of_minima
 from toscore.data import load_data
-from toscore.experiment import CELL, Settings, _hardware, _pass_unit, _train_unit
+from toscore.experiment import (
+    CELL,
+    Settings,
+    _find,
+    _hardware,
+    _now,
+    _pass_unit,
+    _source_digest,
+    _train_unit,
+    _versions,
+    _write_manifest,
+    load_or_run,
+)
 
-__all__ = ["rerun"]
+__all__ = ["confirm", "rerun"]
 
 
 def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
@@ -91,6 +103,65 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
     table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
     table["difference"] /= float(minima.loss.min())
     table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(stored.device)
+    return table
+
+
+def confirm(name, profile=None, network=None, *, data_root=None, results=None) -> pd.DataFrame:
+    """Note in a manifest that the present code gives one of its networks with the same digits.
+
+    A result of earlier code is stale, as that code may have given other numbers. Where
+    :func:`rerun` finds no difference at all, on the same processor, the note says which network was
+    made again, when and by what, and the result no longer counts as stale. That is evidence for
+    one network of it and not for each; `toscore run NAME --fresh` makes all of them anew.
+
+    Parameters
+    ----------
+    name, profile, results
+        As for :func:`toscore.load_or_run`.
+    network, data_root
+        As for :func:`rerun`.
+
+    Returns
+    -------
+    DataFrame
+        That of :func:`rerun`.
+
+    Raises
+    ------
+    ValueError
+        The two differ, or as for :func:`rerun`.
+    MissingResult
+        Nothing complete is stored.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from tempfile import TemporaryDirectory
+    >>> from toscore.reproduce import confirm
+    >>> with TemporaryDirectory() as folder:
+    ...     result = ts.run("fc-mnist", "smoke", workers=1, results=folder, progress=False)
+    ...     table = confirm("fc-mnist", "smoke", results=folder)
+    >>> table.difference.tolist()
+    [0.0, 0.0, 0.0]
+    """
+    result = load_or_run(name, profile, results=results)
+    table = rerun(result, network, data_root)
+    same = (table.difference == 0) | table[["stored", "again"]].isna().all(axis=1)
+    if not same.all():
+        raise ValueError(
+            f"{name} is not confirmed: its {', '.join(same.index[~same])} came out otherwise, by "
+            f"{table.difference.max():.2g} of the loss at most. Make it anew with: toscore run "
+            f"{name} --profile {result.profile} --fresh"
+        )
+    note = {
+        "source_digest": _source_digest(),
+        "network": list(min(result.barcodes()) if network is None else network),
+        "finished": _now(),
+        "versions": _versions(),
+        "hardware": _hardware(result.manifest["settings"]["device"]),
+    }
+    _, folder = _find(name, result.profile, results)
+    _write_manifest(folder, result.manifest | {"confirmed": [note]})
     return table
 
 

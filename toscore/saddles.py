@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 import torch
 from scipy.optimize import brentq
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 __all__ = ["Saddle", "find_saddle", "lowest_eigenvalues"]
 
@@ -153,13 +153,19 @@ def _lowest(hessian: _Hessian, k: int, tol: float, start=None, seed: int = 0):
     if dim <= DENSE:
         values, vectors = np.linalg.eigh(hessian.dense())
         return values[:k], vectors[:, :k], np.full(k, np.finfo(float).eps * abs(values).max())
-    start = np.random.default_rng(seed).normal(size=dim) if start is None else start
+    given, start = start, np.random.default_rng(seed).normal(size=dim) if start is None else start
     try:
         values, vectors = eigsh(hessian, k, which="SA", v0=start, tol=tol, ncv=20 + 2 * k)
     except ArpackNoConvergence as fault:
         values, vectors = fault.eigenvalues, fault.eigenvectors
         if len(values) < k:  # better a rough answer with its residual than none
             values, vectors = eigsh(hessian, k, which="SA", v0=start, tol=0.3, ncv=40 + 2 * k)
+    except ArpackError:  # it takes the first vector to zero
+        if given is not None:
+            return _lowest(hessian, k, tol, None, seed)
+        if not _is_zero(hessian):
+            raise
+        values, vectors = np.zeros(k), np.eye(dim, k)
     order = np.argsort(values)
     values, vectors = values[order], vectors[:, order]
     images = np.stack([hessian @ v for v in vectors.T], axis=1)
@@ -234,6 +240,7 @@ def find_saddle(
     if not np.isfinite(gradient).all():
         raise FloatingPointError("f or its gradient is not finite at the point to start from")
     start = None if direction is None else torch.as_tensor(direction).double().cpu().numpy()
+    start = None if start is None or not start.any() else start
     modes = None if start is None else (start / np.linalg.norm(start))[:, None]
     value, radius, iterations, products = float(landscape.loss(point)), _FIRST_STEP, 0, 0
     while np.linalg.norm(gradient) > grad_tol and iterations < max_iterations:
@@ -337,8 +344,18 @@ def _trusted_step(landscape, point, value, gradient, values, vectors, radius, si
 def _largest(hessian) -> float:
     """Size of the largest eigenvalue, roughly."""
     start = np.random.default_rng(0).normal(size=hessian.shape[0])
-    found = eigsh(hessian, 1, which="LM", v0=start, tol=0.1, return_eigenvectors=False)
+    try:
+        found = eigsh(hessian, 1, which="LM", v0=start, tol=0.1, return_eigenvectors=False)
+    except ArpackError:
+        if not _is_zero(hessian):
+            raise
+        return 0.0
     return float(abs(found[0]))
+
+
+def _is_zero(hessian) -> bool:
+    """Whether it takes a random vector to zero; Lanczos can't begin then."""
+    return not (hessian @ np.random.default_rng(0).normal(size=hessian.shape[0])).any()
 
 
 def _verdict(grad_norm, grad_tol, values, errors) -> str:

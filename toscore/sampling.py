@@ -117,7 +117,8 @@ def neighbour_graph(points, k: int, period=None) -> np.ndarray:
     if not 1 <= k < n:
         raise ValueError(f"k must lie in 1..{n - 1} for {n} points, got {k}")
     if period is not None:
-        near = KDTree(np.mod(points, period), boxsize=period).query(points, k + 1, workers=-1)[1]
+        within = np.mod(np.mod(points, period), period)  # once may round up to the period itself
+        near = KDTree(within, boxsize=period).query(points, k + 1, workers=-1)[1]
     elif dim <= TREE_DIM:
         near = KDTree(points).query(points, k + 1, workers=-1)[1]
     else:
@@ -224,4 +225,5 @@ def persistent(code: Barcode, tol: float) -> Barcode:
     row = np.full(len(code) + 1, -1)
     row[keep] = np.arange(len(keep))  # and the last entry, for no parent, stays -1
     fields = (code.birth[keep], code.death[keep], code.minimum[keep], code.saddle[keep])
-    return Barcode(*fields, row[code.parent[keep]])
+    interval = None if code.death_interval is None else code.death_interval[keep]
+    return Barcode(*fields, row[code.parent[keep]], interval)

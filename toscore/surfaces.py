@@ -485,19 +485,20 @@ def rastrigin(dim: int = 2, cells: int = 1) -> Surface:
     """Rastrigin's function on [-cells - 1/2, cells + 1/2]^D: (2 cells + 1)^D minima on a lattice.
 
     Sum over i of x_i^2 + 10 (1 - cos 2 pi x_i); Mühlenbein, Schomisch and Born 1991
-    (doi:10.1016/S0167-8191(05)80052-3). The box ends at barriers, or a little outside of them.
+    (doi:10.1016/S0167-8191(05)80052-3). The box ends a little inside the outer barriers.
 
     Parameters
     ----------
     dim : int
         Coordinates D.
     cells : int
-        Minima on either side of the origin, in each coordinate.
+        Minima on either side of the origin, in each coordinate; at most 30, as the parabola leaves
+        few more.
 
     Raises
     ------
     ValueError
-        ``dim`` or ``cells`` below 1, or more than 5000 minima.
+        ``dim`` or ``cells`` below 1, ``cells`` above 30, or more than 5000 minima.
 
     Examples
     --------
@@ -505,10 +506,10 @@ def rastrigin(dim: int = 2, cells: int = 1) -> Surface:
     >>> len(ts.surfaces.rastrigin(dim=2, cells=1).minima)
     9
     """
-    if not (dim >= 1 and cells >= 1 and (2 * cells + 1) ** dim <= _MOST):
+    if not (dim >= 1 and 1 <= cells <= 30 and (2 * cells + 1) ** dim <= _MOST):
         raise ValueError(
-            f"dim and cells must be at least 1 and (2 cells + 1)^dim at most {_MOST}, got {dim} "
-            f"and {cells}"
+            f"dim and cells must be at least 1, cells at most 30 and (2 cells + 1)^dim at most "
+            f"{_MOST}, got {dim} and {cells}"
         )
 
     def f(p):

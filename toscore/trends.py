@@ -10,7 +10,7 @@ import pandas as pd
 
 from toscore.barcode import barcode_of_minima
 from toscore.data import _entry
-from toscore.experiment import ATLAS, CELL, MissingResult, load_or_run
+from toscore.experiment import ATLAS, CELL, MissingResult, _segments, load_or_run
 from toscore.settings import DATASETS
 
 __all__ = [
@@ -423,6 +423,7 @@ def _groups(result, factor: str, draw, only) -> list[tuple[np.ndarray, np.ndarra
     for (width, depth, seed), code in result.barcodes().items():
         if wanted is not None and (width, depth, seed) not in wanted:
             continue
+        code.to_score()  # refuses a barcode whose segments are not all known
         lengths = code.lengths[np.isfinite(code.lengths)]
         scores = np.zeros(1 + DRAWS)  # a single minimum obstructs nothing
         if len(lengths):
@@ -544,6 +545,7 @@ def bounded(result):
     0
     """
     dataset = result.manifest["settings"]["dataset"]
+    before = result.passes.get("cut", False)  # where this has been done already
     passes, added = result.passes.assign(cut=False), []
     for cell, minima in result.minima.groupby(CELL):
         here = (passes[CELL] == list(cell)).all(axis=1)
@@ -555,15 +557,12 @@ def bounded(result):
             more = pd.DataFrame(pairs[n:], columns=["i", "j"]).assign(saddle=saddle[n:], cut=True)
             more = more.assign(**dict(zip(CELL, cell, strict=True)), rested=False, certified=False)
             added.append(more)
+    passes["cut"] |= before
     passes["rested"] &= ~passes.cut
     # what is added comes last: the profiles are those of the rows before
     passes = pd.concat([passes, *added], ignore_index=True)
     result = replace(result, passes=passes)
-    segments = [
-        pd.DataFrame(dict(zip(CELL, cell, strict=True)) | dict(code.to_frame().items()))
-        for cell, code in result.barcodes().items()
-    ]
-    return replace(result, segments=pd.concat(segments, ignore_index=True))
+    return replace(result, segments=_segments(result.barcodes()))
 
 
 def stored(family: str = "", *, profile=None, results=None) -> dict:
