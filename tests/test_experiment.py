@@ -516,7 +516,6 @@ def test_unknown_names(tmp_path):
 
 def test_a_missing_data_set_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.delenv("TOSCORE_DATA", raising=False)
-    experiment._data.cache_clear()
     with pytest.raises(ts.data.DataError, match="TOSCORE_DATA"):
         run(NAME, "laptop", results=tmp_path, progress=False)
     assert not list(tmp_path.rglob("*"))
