@@ -783,16 +783,43 @@ def test_a_result_of_other_code_is_confirmed_where_all_digits_agree(tiny, tmp_pa
     assert state_of(tmp_path) == "stale"
 
 
-@pytest.mark.parametrize(("file", "column"), [("minima", "loss"), ("passes", "saddle")])
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        *(("minima", name) for name in ("loss", "grad_norm", "train_error", "test_error", "start")),
+        *(("passes", name) for name in ("saddle", "excess", "maximum", "t", "products")),
+    ],
+)
 def test_a_result_that_comes_out_otherwise_is_not_confirmed(tiny, tmp_path, file, column):
     before = go(tmp_path).manifest
     path = tmp_path / NAME / "smoke" / f"{file}.csv"
     table = pd.read_csv(path)
-    table.loc[0, column] += 1e-6
+    table.loc[0, column] += 1 if table[column].dtype == int else 1e-6
     table.to_csv(path, index=False)
-    with pytest.raises(ValueError, match="not confirmed.*--fresh"):
+    with pytest.raises(ValueError, match=f"not confirmed.* numbers in {column}.*--fresh"):
         confirm(NAME, "smoke", results=tmp_path)
     assert load_or_run(NAME, "smoke", results=tmp_path).manifest == before
+
+
+def test_flags_and_profiles_are_confirmed_too(tiny, tmp_path):
+    result = go(tmp_path)
+    network = np.array(min(result.barcodes()))  # as a row of a table has it
+    folder = tmp_path / NAME / "smoke"
+    flipped = result.passes.assign(rested=~result.passes.rested)
+    flipped.to_csv(folder / "passes.csv", index=False)
+    with pytest.raises(ValueError, match="numbers in rested"):
+        confirm(NAME, "smoke", network, results=tmp_path)
+    result.passes.to_csv(folder / "passes.csv", index=False)
+    profiles = result.profiles.copy()
+    profiles[0, 7] += 1e-3
+    np.savez(folder / "profiles.npz", profile_t=result.profile_t, profiles=profiles)
+    with pytest.raises(ValueError, match="numbers in profiles"):
+        confirm(NAME, "smoke", network, results=tmp_path)
+    np.savez(folder / "profiles.npz", profile_t=result.profile_t, profiles=result.profiles)
+    for k, other in enumerate((network, max(result.barcodes()))):
+        confirm(NAME, "smoke", other, results=tmp_path)
+        notes = load_or_run(NAME, "smoke", results=tmp_path).manifest["confirmed"]
+        assert notes[k]["network"] == [int(x) for x in other] and len(notes) == k + 1
 
 
 def test_confirming_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):
@@ -833,7 +860,7 @@ def test_the_environment_may_name_other_images_later(
     tiny, tmp_path, monkeypatch, two_archives, workers
 ):
     """Processes that are running already keep the environment they began with."""
-    settings = replace(tiny, dataset="mnist", widths=(1,), pooling=4)
+    settings = replace(tiny, dataset="mnist", pooling=4)  # two cells, so that processes start
     monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", settings)
     losses = {}
     for k in (0, 1, 0):

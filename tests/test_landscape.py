@@ -2,6 +2,7 @@
 
 import copy
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -933,6 +934,57 @@ class Narrow(nn.Module):
 def test_what_can_not_run_in_float64_is_refused_at_once():
     with pytest.raises(TypeError, match=r"float64.*x\.to\(self\.weight\.dtype\)"):
         Landscape(Narrow(), torch.arange(8) % 4, torch.arange(8) % CLASSES)
+
+
+@pytest.mark.parametrize("weighted", ["partial", "module"])
+def test_weights_in_another_precision_than_the_landscape(weighted):
+    x, y = data(6)
+    weight = torch.tensor([1.0, 2.0, 3.0])
+    if weighted == "module":
+        f = Landscape(small().float(), x, y, nn.CrossEntropyLoss(weight), dtype=WHOLE)
+        assert f.loss(f.start).dtype == WHOLE and weight.dtype == torch.float32
+    else:  # vmap promotes it, and all stacks go through vmap
+        f = Landscape(small().float(), x.float(), y, partial(cross_entropy, weight=weight))
+        assert f.batched and f.double().loss_and_grad(f.sample(2))[1].dtype == WHOLE
+
+
+class Replacing(nn.Linear):
+    def reset_parameters(self):
+        self.weight = nn.Parameter(torch.randn(self.weight.shape))
+        with torch.no_grad():
+            self.bias.fill_(0.5)
+
+
+class Partly(nn.Linear):
+    """Sets one bias and leaves the others as they are."""
+
+    def reset_parameters(self):
+        with torch.no_grad():
+            self.weight.normal_()
+            self.bias[0] = 1.0
+
+
+@pytest.mark.parametrize("layer", [Replacing, Partly])
+def test_starts_of_layers_with_unusual_resets(layer):
+    x, y = data(6)
+    model = layer(6, CLASSES)
+    with torch.no_grad():
+        model.bias[1:] = 0.25
+    f = Landscape(model.double(), x, y)
+    one, two = f.sample(2)
+    assert not one[:-CLASSES].equal(two[:-CLASSES]) and not one.requires_grad
+    bias = [0.5] * CLASSES if layer is Replacing else [1.0, 0.25, 0.25]
+    assert one[-CLASSES:].tolist() == two[-CLASSES:].tolist() == bias
+
+
+def test_soft_targets_and_labels_of_other_data():
+    x, y = data(6)
+    soft = nn.functional.one_hot(y, CLASSES).to(x)
+    f, hard = (Landscape(small(), x, t) for t in (soft, y))
+    assert not f.classifies and hard.classifies
+    assert f.error(f.start, x, y) == hard.error(f.start)
+    with pytest.raises(TypeError, match="one integer label"):
+        f.error(f.start)
 
 
 @pytest.mark.parametrize("batched", [False, True])

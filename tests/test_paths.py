@@ -1,5 +1,6 @@
 """connect and loss_barcode: passes bound from above, their maximum truly found."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 import toscore as ts
-from toscore import Landscape, Minima, connect, loss_barcode, surfaces
-from toscore.curves import bezier
+from toscore import Landscape, Minima, connect, loss_barcode, passes, surfaces
+from toscore.curves import Curve, bezier
 from toscore.passes import tighten
 
 # What 20,000 evaluations a path reach on these surfaces without certificates: the path's maximum
@@ -537,19 +538,55 @@ def test_rows_to_certify_may_be_a_mask():
         ts.certify(surface, paths, [0.5])
 
 
-def test_certifying_twice_begins_with_the_same_path_and_loses_nothing(network, minima):
+def test_certifying_twice_begins_with_the_same_path_and_loses_nothing(network, minima, monkeypatch):
     once = found(network, minima, budget=1000)
     once = ts.certify(network, once, [0], budget=12_000, progress=False)
     assert once.certified[0]
     again = ts.certify(network, once, [0], budget=1, progress=False)
     assert again.certified[0] and again.saddle[0] == once.saddle[0]
     assert again.maximum[0] <= once.maximum[0]
-    degree = (len(once.controls[0]) - 1) // once.pieces[0]
-    part = once.controls[0][: degree + 1]
-    first = tighten(network, part, budget=1, until=0.0)  # a path of one piece
-    both = tighten(network, once.controls[0], int(once.pieces[0]), budget=1, until=0.0)
-    assert first.pieces == 1 and both.pieces >= once.pieces[0]
-    assert both.maximum <= once.maximum[0] * (1 + 1e-6)
+    pieces = int(once.pieces[0])
+    assert pieces > 1
+    chain = once.controls[0]
+    stopped = tighten(network, chain, pieces, budget=1, until=0.0)
+    assert stopped.maximum <= once.maximum[0] * (1 + 1e-6) and stopped.moved < 1e-3
+    seen = []
+    monkeypatch.setattr(
+        ts.paths, "tighten", lambda f, c, n, **how: seen.append(n) or tighten(f, c, n, **how)
+    )
+    ts.certify(network, once, [0], budget=1, progress=False)
+    assert seen == [pieces]
+
+
+def test_a_lower_path_replaces_a_certificate(network, minima):
+    paths = ts.certify(network, found(network, minima, budget=1000), [0], progress=False)
+    assert paths.certified[0]
+    chain, n = paths.controls[0], int(paths.pieces[0])
+    tight = tighten(network, chain, n, budget=1, until=0.0)
+    for height, kept in ((paths.saddle[0] + 1, True), (paths.saddle[0] - 1, False)):
+        other = replace(tight, verdict="elsewhere", maximum=height)
+        assert ts.paths._with_pass(network, paths, 0, other).certified[0] == kept
+
+
+def test_every_piece_of_a_lowered_path_has_one_degree(monkeypatch):
+    """Where a hill resists, its part begins anew from a line with few control points."""
+    surface = surfaces.from_function(
+        lambda p: (p[..., 0].abs() - 1).abs() + 3 * p[..., 1].abs() * (1 + p[..., 0] ** 2),
+        [(-2.0, 2.0)] * 2,
+    )
+    ends = torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    path = found(surface, ends, budget=300)
+    joined = []
+    top = passes._top
+    monkeypatch.setattr(passes, "_top", lambda f, c, n: joined.append((c, n)) or top(f, c, n))
+    first, begun = Curve.first.__func__, []
+    monkeypatch.setattr(
+        passes.Curve, "first", classmethod(lambda k, *a: begun.append(a) or first(k, *a))
+    )
+    tighten(surface, path.controls[0], budget=40_000)
+    assert begun  # it did resist
+    for controls, n in joined:
+        torch.testing.assert_close(bezier(controls[None], [[0.0, 1.0]], n)[0], ends)
 
 
 def test_profiles_below_zero_are_drawn(recwarn):

@@ -214,5 +214,19 @@ def test_a_hessian_of_zeros_in_many_dimensions():
     values, vectors, residuals = lowest_eigenvalues(f, found.theta[0])
     assert values.tolist() == [0, 0] and residuals.tolist() == [0, 0]
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(2), atol=1e-12)
-    assert find_saddle(f, found.theta[0], direction=found.theta[1]).verdict == "degenerate"
+    for direction in (found.theta[1], torch.zeros(f.dim)):
+        assert find_saddle(f, found.theta[0], direction=direction).verdict == "degenerate"
     assert ts.connect(f, found, budget=800, progress=False).saddle.tolist() == [0.0]
+
+
+def test_where_f_is_flat_but_not_level():
+    """All curvatures are zero and the gradient is not: the step ends where the radius does."""
+    x = torch.randn(20, 50, generator=torch.Generator().manual_seed(0))
+    y = 2.0 * (x[:, 0] > 0) - 1
+    f = ts.Landscape(
+        torch.nn.Linear(50, 1), x, y, lambda o, t: torch.relu(1 - o[:, 0] * t).mean(), 0
+    )
+    for seed in range(30):
+        assert find_saddle(f, f.sample(1, seed)[0], max_iterations=3).verdict == "not converged"
+    plane = surfaces.from_function(lambda p: p[..., 0] + 2 * p[..., 1], [(-1, 1)] * 2)
+    assert find_saddle(plane, [0.1, 0.2], max_iterations=2).verdict == "not converged"

@@ -448,7 +448,8 @@ def highest(landscape, controls, pieces: int = 1) -> tuple[np.ndarray, np.ndarra
 
     f is evaluated densely, in t and along the curve's length. Around the three highest local maxima
     a shrinking neighbourhood is searched: what lies between two of the places is not missed unless
-    it is narrower than they. Where f is no number anywhere, neither is the maximum.
+    it is narrower than they. Where f is no number at one of the places, neither is
+    the maximum.
     """
     if not len(controls):
         return np.empty((0, len(PROFILE_T))), np.empty(0), np.empty(0)

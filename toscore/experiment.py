@@ -216,7 +216,8 @@ def run(
     Raises
     ------
     ValueError
-        Unknown name or profile; or parts stored under other settings, which are not mixed.
+        Unknown name or profile; parts stored under other settings, which are not mixed; no GPU for
+        a profile that needs one; or a worker with other images or other code.
     DataError
         The data set is not there.
     OSError

@@ -105,7 +105,8 @@ class Landscape:
         if not (math.isfinite(weight_decay) and weight_decay >= 0):
             raise ValueError(f"weight_decay must be a finite number >= 0, got {weight_decay}")
         self.weight_decay = float(weight_decay)
-        self.loss_fn = loss_fn
+        module = isinstance(loss_fn, nn.Module)  # it may hold weights
+        self.loss_fn = copy.deepcopy(loss_fn).to(self.device, self.dtype) if module else loss_fn
 
         trainable = [(k, p) for k, p in model.named_parameters() if p.requires_grad]
         self._names = [k for k, _ in trainable]
@@ -283,7 +284,7 @@ class Landscape:
             inputs, targets = self._checked_data(inputs, targets)
         else:
             inputs, targets = self.inputs, self.targets
-        if targets.ndim != 1 or targets.dtype.is_floating_point or not self.classifies:
+        if targets.ndim != 1 or targets.dtype.is_floating_point or not self._scores:
             raise TypeError(
                 "the error rate is defined for one integer label a sample and a score for each of "
                 "two classes or more: outputs (n, classes)"
@@ -388,7 +389,7 @@ class Landscape:
         twin = copy.copy(self)
         twin.dtype, twin.start = torch.float64, self.start.double()
         twin._model = copy.deepcopy(self._model).double()
-        if isinstance(self.loss_fn, nn.Module):  # it may hold weights
+        if isinstance(self.loss_fn, nn.Module):
             twin.loss_fn = copy.deepcopy(self.loss_fn).double()
         twin.inputs, twin.targets = (
             t.double() if t.dtype.is_floating_point else t for t in (inputs, targets)
@@ -524,19 +525,19 @@ class Landscape:
                 "model or loss is random. Switch off what draws numbers (model.eval(), "
                 "training=False)"
             )
-        self._try_float64(x, y)
-        labels = y.ndim == 1 and not y.dtype.is_floating_point
-        self.classifies = labels and outputs.ndim == 2 and outputs.shape[1] > 1
+        self._scores = outputs.ndim == 2 and outputs.shape[1] > 1
+        self.classifies = self._scores and y.ndim == 1 and not y.dtype.is_floating_point
         saved = sum(t.numel() * t.element_size() for t in kept) / len(x)
         self._bytes_an_input = max(1, int(2 * saved))  # and as much again for the gradients
         self._splits = self._is_a_mean_over_samples()
         self.batched = self._vmaps(x, y) if batched is None else bool(batched)
+        self._try_float64(x, y)
 
     def _try_float64(self, x, y):
         """The last steps to a minimum and to a saddle are in float64: better to know at once."""
         try:
             twin = self._in_float64(x, y)
-            twin._value(twin.start, twin.inputs, twin.targets)
+            twin._over_stack(twin._gradient, twin.start[None], twin.inputs, twin.targets, False, 1)
         except RuntimeError as fault:
             raise TypeError(
                 f"the model or loss does not run in float64, which minima and saddles need: {fault}"
@@ -626,16 +627,18 @@ class Landscape:
                     p.fill_(torch.nan)
                 reset()
                 for p, old in zip(new, given, strict=True):
-                    if p.isnan().any():  # not its own: a parametrization computes it from others
-                        p.copy_(old)
-                    else:
+                    left = p.isnan()  # all of it if a parametrization computes from it
+                    p.copy_(torch.where(left, old, p))
+                    if not left.all():
                         owned.add(id(p))
+                known = {id(p) for p in new}
+                owned.update(id(p) for p in m.parameters() if id(p) not in known)  # made anew
             for p in module.parameters():
                 if id(p) not in owned:
                     deviation = p.std(correction=0) if p.numel() else 0.0
                     p.copy_(p.mean() + deviation * torch.randn_like(p))
         state = dict(module.named_parameters())
-        start = torch.cat([state[k].reshape(-1) for k in self._names])
+        start = torch.cat([state[k].detach().reshape(-1) for k in self._names])
         return start.to(self.device, self.dtype)
 
 

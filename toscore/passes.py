@@ -121,7 +121,8 @@ def tighten(landscape, controls, pieces=1, *, budget, until=np.inf, seed=0) -> P
                     curves.relax(landscape, [part], most, None, until, seed, bar)
             evaluations += sum(part.evaluations for part in choice)
             around = [cut(controls, pieces, 0.0, low)] if low > 0 else []
-            around += [(part.controls, part.pieces) for part in choice]
+            degree = (len(controls) - 1) // pieces  # a hill that was begun anew has a lower one
+            around += [(curves.elevate(p.controls[None], degree)[0], p.pieces) for p in choice]
             around += [cut(controls, pieces, high, 1.0)] if high < 1 else []
             new = join([c for c, _ in around]), sum(n for _, n in around)
             seen = _top(landscape, *new)

@@ -131,7 +131,9 @@ class Paths:
 
     @property
     def spread(self) -> np.ndarray:
-        """Highest less lowest maximum among the independent runs, (P,); NaN after one run.
+        """Highest less lowest maximum among the independent runs, (P,).
+
+        NaN after one run, and where a run met no number.
 
         Examples
         --------
@@ -506,7 +508,8 @@ def _close_to_merges(n: int, paths: Paths) -> list[int]:
 def _with_pass(landscape, paths: Paths, row: int, tight: Pass) -> Paths:
     """Paths with one of them lowered and certified."""
     certified = tight.verdict in ("index 1", LEVEL)
-    if paths.certified[row] and not certified:  # what is proven stays
+    if paths.certified[row] and not certified and not tight.maximum < paths.saddle[row]:
+        # what is proven stays
         return replace(paths, evaluations=paths.evaluations + tight.evaluations)
     controls = tight.controls.to(paths.points)
     profile, t, maximum = (x[0] for x in curves.highest(landscape, controls[None], tight.pieces))

@@ -66,6 +66,11 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
     >>> bool((rerun(result).difference < 1e-3).all())
     True
     """
+    return _again(result, network, data_root, n_minima)[0]
+
+
+def _again(result, network=None, data_root=None, n_minima=None):
+    """The table of :func:`rerun`, the network, and the arrays of its minima and of its passes."""
     stored = Settings(**result.manifest["settings"])
     cells = result.barcodes()
     network = min(cells) if network is None else tuple(int(x) for x in network)
@@ -85,12 +90,8 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
     settings = replace(stored, widths=(width,), depths=(depth,), seeds=(seed,))
     if n_minima is not None:
         settings = replace(settings, n_minima=n_minima)
-    trained = _train_unit(settings, data_root, network, None)
-
-    def of_network(table):
-        return table[(table[CELL] == list(network)).all(axis=1)]
-
-    minima, passes = of_network(result.minima), of_network(result.passes)
+    trained, connected = _train_unit(settings, data_root, network, None), {}
+    minima, passes = (t[_of(network, t)] for t in (result.minima, result.passes))
     minima = minima[minima.start < settings.n_minima]
     rows = {"losses": _compared(minima.loss, trained["loss"])}
     if n_minima is None:
@@ -103,16 +104,21 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
     table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
     table["difference"] /= float(minima.loss.min())
     table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(stored.device)
-    return table
+    return table, network, trained, connected
+
+
+def _of(network, table) -> np.ndarray:
+    """Which rows of a table belong to a network."""
+    return (table[CELL] == list(network)).all(axis=1).to_numpy()
 
 
 def confirm(name, profile=None, network=None, *, data_root=None, results=None) -> pd.DataFrame:
     """Note in a manifest that the present code gives one of its networks with the same digits.
 
-    A result of earlier code is stale, as that code may have given other numbers. Where
-    :func:`rerun` finds no difference at all, on the same processor, the note says which network was
-    made again, when and by what, and the result no longer counts as stale. That is evidence for
-    one network of it and not for each; `toscore run NAME --fresh` makes all of them anew.
+    A result of earlier code is stale, as that code may have given other numbers. If one of its
+    networks, made again, has the same digits in every column that is stored, of its minima, passes
+    and profiles, a note says which, when and by what, and the result no longer counts as stale.
+    That is evidence for one network and not for each; `toscore run NAME --fresh` makes all anew.
 
     Parameters
     ----------
@@ -129,7 +135,7 @@ def confirm(name, profile=None, network=None, *, data_root=None, results=None) -
     Raises
     ------
     ValueError
-        The two differ, or as for :func:`rerun`.
+        The two differ, in what the message names; or as for :func:`rerun`.
     MissingResult
         Nothing complete is stored.
 
@@ -145,24 +151,41 @@ def confirm(name, profile=None, network=None, *, data_root=None, results=None) -
     [0.0, 0.0, 0.0]
     """
     result = load_or_run(name, profile, results=results)
-    table = rerun(result, network, data_root)
-    same = (table.difference == 0) | table[["stored", "again"]].isna().all(axis=1)
-    if not same.all():
+    table, network, trained, connected = _again(result, network, data_root)
+    wrong = _differing(result.minima[_of(network, result.minima)], trained)
+    wrong += _differing(result.passes[_of(network, result.passes)], connected)
+    if not np.array_equal(result.profiles[_of(network, result.passes)], connected["profiles"]):
+        wrong.append("profiles")
+    if wrong:
         raise ValueError(
-            f"{name} is not confirmed: its {', '.join(same.index[~same])} came out otherwise, by "
-            f"{table.difference.max():.2g} of the loss at most. Make it anew with: toscore run "
-            f"{name} --profile {result.profile} --fresh"
+            f"{name} is not confirmed: network {network} came out with other numbers in "
+            f"{', '.join(wrong)}. Make it anew with: toscore run {name} --profile "
+            f"{result.profile} --fresh"
         )
+    code = _source_digest()
+    before = [m for m in result.manifest.get("confirmed", []) if m["source_digest"] == code]
     note = {
-        "source_digest": _source_digest(),
-        "network": list(min(result.barcodes()) if network is None else network),
+        "source_digest": code,
+        "network": list(network),
         "finished": _now(),
         "versions": _versions(),
         "hardware": _hardware(result.manifest["settings"]["device"]),
     }
     _, folder = _find(name, result.profile, results)
-    _write_manifest(folder, result.manifest | {"confirmed": [note]})
+    _write_manifest(folder, result.manifest | {"confirmed": [*before, note]})
     return table
+
+
+def _differing(stored: pd.DataFrame, arrays: dict) -> list[str]:
+    """Columns of a stored table that are not the arrays of the same name, to the last digit."""
+    names = [name for name in stored if name not in (*CELL, "minimum")]
+    return [name for name in names if not _same(stored[name].to_numpy(), arrays[name])]
+
+
+def _same(stored, again) -> bool:
+    if len(stored) != len(again):
+        return False
+    return bool(np.all((stored == again) | (pd.isna(stored) & pd.isna(again))))
 
 
 def _compared(stored, again, alike=True):

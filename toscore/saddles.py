@@ -82,13 +82,13 @@ class _Hessian(LinearOperator):
     def _matvec(self, v):
         self.products += 1
         v = torch.from_numpy(np.ascontiguousarray(v, dtype=np.float64).reshape(-1))
-        return self.landscape.hvp(self.point, v).cpu().numpy()
+        return self.landscape.hvp(self.point, v).numpy(force=True)
 
     def dense(self) -> np.ndarray:
         if self._matrix is None:
             self.products += len(self.point)
             unit = torch.eye(len(self.point), dtype=torch.float64)
-            matrix = self.landscape.hvp(self.point, unit).cpu().numpy()
+            matrix = self.landscape.hvp(self.point, unit).numpy(force=True)
             self._matrix = (matrix + matrix.T) / 2
         return self._matrix
 
@@ -273,7 +273,7 @@ def find_saddle(
 
 
 def _gradient(landscape, point) -> np.ndarray:
-    return landscape.loss_and_grad(point)[1].cpu().numpy()
+    return landscape.loss_and_grad(point)[1].numpy(force=True)
 
 
 def _ritz(hessian, gradient, modes) -> tuple[np.ndarray, np.ndarray]:
@@ -322,12 +322,13 @@ def _trusted_step(landscape, point, value, gradient, values, vectors, radius, si
         slope = np.maximum(np.abs(values), 1e-12)
         if np.linalg.norm(inside / slope) > radius:
             excess = partial(_excess_length, inside, slope, radius)
-            slope = slope + brentq(excess, 0.0, np.linalg.norm(inside) / radius)
+            most = np.linalg.norm(inside) / radius  # where f is flat, the root but for rounding
+            slope = slope + (most if excess(most) >= 0 else brentq(excess, 0.0, most))
         step = sign * inside / slope
         foretold = inside @ step + 0.5 * (values * step**2).sum()
         new = point + torch.from_numpy(vectors @ step).to(point)
         new_value, new_gradient = landscape.loss_and_grad(new)
-        new_value, new_gradient = float(new_value), new_gradient.cpu().numpy()
+        new_value, new_gradient = float(new_value), new_gradient.numpy(force=True)
         length = np.linalg.norm(step)
         shorter = np.linalg.norm(new_gradient) < np.linalg.norm(gradient)
         off = abs(new_value - value - foretold)

@@ -229,7 +229,9 @@ class Surface:
         points, v = torch.broadcast_tensors(self._points(theta), self._points(v))
         points = points.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(self.f(points).sum(), points, create_graph=True)
-        return torch.autograd.grad((gradient * v).sum(), points)[0]
+        if not gradient.requires_grad:  # f is linear
+            return torch.zeros_like(points).detach()
+        return torch.autograd.grad((gradient * v).sum(), points, materialize_grads=True)[0]
 
     def double(self) -> Surface:
         """Itself: surfaces are evaluated in float64.
