@@ -583,9 +583,12 @@ def test_a_cell_picked_at_random_is_made_again(k):
     result = load_or_run(name, profile, results=PROJECT / "results")
     if experiment._is_old(result.manifest, experiment._source_digest()):
         pytest.skip(f"STALE: {name} was made by an earlier version of the code")
-    slow = result.manifest["parts"]["passes-w2-d1-s0"] > 20  # then the losses alone
+    seconds = result.manifest["parts"]
+    label = {cell: "w{}-d{}-s{}".format(*cell) for cell in result.barcodes()}
+    network = min(label, key=lambda cell: seconds[f"minima-{label[cell]}"])
+    slow = seconds[f"passes-{label[network]}"] > 30  # then the losses alone
     n = result.manifest["settings"]["n_minima"] if slow else None
-    table = rerun(result, data_root=IMAGES, n_minima=n)
+    table = rerun(result, network, IMAGES, n)
     same = table.attrs["same_machine"] and result.manifest["versions"] == experiment._versions()
     if same:
         assert (table.difference <= 1e-6).all(), f"{name}:\n{table}"
