@@ -30,7 +30,7 @@ pytestmark = [
         not PAGES, reason="NO BUILT BOOK: run `make book`; its pages are NOT tested"
     ),
 ]
-NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?(?![-\d.a-z])")
+NUMBER = re.compile(r"×?(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)(?![-\d.a-z])")
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 EXECUTED = re.compile(
     r"Executed on \d{4}-\d\d-\d\d in \d+ seconds, with Python [\d.]+, torch [\w.+]+ and toscore "
@@ -333,7 +333,7 @@ def test_tables_can_be_sorted(browser):
                     orders.append(cells.all_inner_texts())
                 numbers = [NUMBER.match(text) for text in orders[0]]
                 if all(numbers):
-                    values = [float(found[0]) for found in numbers]
+                    values = [float(found[1]) for found in numbers]
                     assert values == sorted(values), f"{name}: column {j} of table {k}"
                 assert sorted(orders[0]) == sorted(orders[1])
                 different = len(set(orders[0])) > 1

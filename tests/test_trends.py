@@ -1,5 +1,7 @@
 """Trends of TO-scores with answers worked out by hand, and networks that are made again."""
 
+import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,7 +12,7 @@ import torch
 
 from toscore import Landscape, barcode_of_minima, experiment, load_data, models, plots, run
 from toscore import trends as trends_by
-from toscore.experiment import CELL
+from toscore.experiment import CELL, MissingResult
 from toscore.reproduce import rerun
 from toscore.trends import (
     FLOOR,
@@ -20,6 +22,9 @@ from toscore.trends import (
     bounded,
     ceiling,
     claims,
+    holds,
+    lower_minima,
+    origins,
     stored,
     trend,
     trends,
@@ -132,6 +137,27 @@ def test_claims_in_words():
     assert (table["depth: claim"] == "contradicts").all()
 
 
+def said(width, *others):
+    """What is said of a trend with these (low, high, p), of all networks and of some."""
+    rows = {("width", f"some {k}"): (*one, 12) for k, one in enumerate([width, *others])}
+    table = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p", "networks"])
+    table.index = pd.MultiIndex.from_tuples(table.index)
+    return holds(table).partition("; so ")[2] or holds(table)
+
+
+def test_a_trend_of_unfinished_networks_is_told_from_one_that_holds():
+    falls, rises, open_, gone = (0.2, 0.8, 0.01), (1.2, 8, 0.01), (0.2, 8, 0.5), (np.nan,) * 3
+    assert holds(pd.DataFrame()) == ""
+    assert "unfinished ones don't make it" in said(falls, falls, falls)
+    assert said(falls, falls, open_).startswith("unfinished ones may have made it")
+    assert said(falls, gone).startswith("unfinished ones may have made it")
+    assert said(falls, rises, open_) == "unfinished ones may well have made it."
+    assert "finished ones alone say no more" in said(open_, open_, gone)
+    assert "a hint and no verdict" in said(open_, rises, open_)
+    text = said(open_, rises)
+    assert "some 0 (12): can't tell; some 1 (12): contradicts" in text
+
+
 # -- from the store --------------------------------------------------------------------------------
 
 
@@ -155,6 +181,67 @@ def test_what_is_stored_is_found_by_family(made):
     # the smoke profile would make what is missing: only the one that is there is asked for
     assert list(stored("cnn-svhn", profile="smoke", results=folder)) == ["cnn-svhn"]
     assert stored("resnet", profile="laptop", results=folder) == {}
+
+
+@pytest.fixture
+def two_profiles(made, monkeypatch):
+    """Two cells in the profile laptop, of which the first is there in the profile gpu as well."""
+    result, folder = made
+    names = list(experiment.ATLAS)[:2]
+    for name, profile in [(names[0], "laptop"), (names[1], "laptop"), (names[0], "gpu")]:
+        target = folder / name / profile
+        shutil.copytree(folder / result.name / "smoke", target)
+        digest = experiment.EXPERIMENTS[name][profile].digest()
+        manifest = json.loads((target / "manifest.json").read_text()) | {"settings_digest": digest}
+        (target / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.delenv("TOSCORE_PROFILE", raising=False)
+    return names, folder
+
+
+def test_results_of_two_profiles_are_never_pooled(two_profiles, monkeypatch):
+    names, folder = two_profiles
+
+    def profiles(family):
+        return [r.profile for r in stored(family, results=folder).values()]
+
+    assert profiles("fc") == ["laptop", "laptop"]
+    assert profiles(names[0]) == ["gpu"]  # as many cells in both
+    monkeypatch.setenv("TOSCORE_PROFILE", "gpu")
+    assert profiles("fc") == ["gpu"]
+
+
+def test_nothing_stored_is_an_error_that_names_the_command(two_profiles, monkeypatch):
+    names, folder = two_profiles
+    with pytest.raises(MissingResult, match="toscore run cnn-mnist --profile laptop"):
+        stored("cnn", results=folder)
+    monkeypatch.setenv("TOSCORE_PROFILE", "gpu")
+    with pytest.raises(MissingResult, match=f"toscore run {names[1]} --profile gpu"):
+        stored(names[1], results=folder)
+
+
+def test_where_results_come_from_is_said_of_each(two_profiles):
+    names, folder = two_profiles
+    found = stored("fc", results=folder)
+    one, two = found.values()
+    assert "earlier" not in origins(found)
+    day = one.manifest["finished"][:10]
+    assert origins(found).startswith(f"Profile laptop, made between {day} and {day}. On ")
+    two.manifest["hardware"] = "an abacus"
+    assert f"On an abacus, torch {two.manifest['versions']['torch']}: {names[1]}." in origins(found)
+    two.manifest["source_digest"] = "0"
+    said = origins(found)
+    assert f"Stale, that is, made by an earlier version of the code: {names[1]};" in said
+    two.manifest["confirmed"] = [{"source_digest": one.manifest["source_digest"]}]
+    said = origins(found)
+    assert "Stale" not in said and f"with the same digits: {names[1]}." in said
+
+
+def test_lower_minima_are_counted():
+    size = [{"depth": d, "width": w} for d in (1, 2) for w in (2, 4)]
+    one = SimpleNamespace(minima=pd.DataFrame(size).assign(loss=[4.0, 3.0, 1.0, 2.0]))
+    text = lower_minima({"a": one})
+    assert "in 1 of 2 pairs of data set and depth" in text
+    assert "in 2 of 2 pairs of data set and width" in text
 
 
 def test_tables_of_stored_results_hold_plain_means(made):

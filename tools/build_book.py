@@ -3,6 +3,10 @@
 Executed notebooks are cached by their code cells only, so a changed helper module would leave old
 outputs in place. Here the cache is dropped whenever the package or the stored results changed, and
 filled by several notebooks at once, which Sphinx would execute one after the other.
+
+A chapter's live code is to take less than a minute. One that took longer than LIMIT is named at the
+end, and fails the build with --force, as `make test` has it; without, it's a warning, as a reader's
+machine may just be slow.
 """
 
 import argparse
@@ -22,6 +26,9 @@ from jupyter_cache.executors import load_executor
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
+# Seconds for a notebook: four times the minute that it may take by itself. Those executed at the
+# same time slow each other down (two at once on two cores: chapter 14 took 71 s); machines differ.
+LIMIT = 240
 
 
 def inputs_digest() -> str:
@@ -54,26 +61,36 @@ def execute(notebook: Path) -> None:
     executor.run_and_cache(filter_uris=[str(notebook)], timeout=600)
 
 
-def times(since: datetime) -> str:
-    """What each notebook took, longest first, from the execution cache; new: executed just now."""
+def latest_records() -> dict:
+    """The newest record in the execution cache of each notebook, by its name."""
     latest = {}
     records = get_cache(BUILD / ".jupyter_cache").list_cache_records()
     for record in sorted(records, key=lambda r: r.created):
         if Path(record.uri).exists():  # not one that was renamed since
             latest[Path(record.uri).stem] = record
-    seconds = {name: r.data.get("execution_seconds", 0) for name, r in latest.items()}
+    return latest
+
+
+def times(seconds: dict[str, float], new: set[str]) -> str:
+    """What each notebook took, longest first; new: executed just now."""
     lines = [
-        f"{seconds[name]:6.0f} s  {name}{'' if latest[name].created < since else '  (new)'}"
+        f"{seconds[name]:6.0f} s  {name}{'  (new)' if name in new else ''}"
         for name in sorted(seconds, key=seconds.get, reverse=True)
     ]
-    new = sum(seconds[name] for name in latest if latest[name].created >= since)
-    total = f"{sum(seconds.values()):6.0f} s  in all, of which {new:.0f} s in this build"
+    now = sum(seconds[name] for name in new)
+    total = f"{sum(seconds.values()):6.0f} s  in all, of which {now:.0f} s in this build"
     return "\n".join(["Time to execute each notebook:", *lines, total])
+
+
+def too_slow(seconds: dict[str, float]) -> str:
+    """What to tell of the notebooks that took longer than LIMIT; empty if none did."""
+    slow = [f"{name} ({took:.0f} s)" for name, took in seconds.items() if took > LIMIT]
+    return f"TOO SLOW, more than {LIMIT} s to execute: {', '.join(slow)}" if slow else ""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--force", action="store_true", help="execute every notebook anew")
+    parser.add_argument("--force", action="store_true", help="execute all anew; a slow one fails")
     force = parser.parse_args().force
 
     stamp = BUILD / ".inputs"
@@ -96,10 +113,16 @@ def main() -> int:
     notebooks = sorted(ROOT.glob("notebooks/*.ipynb"), reverse=True)
     pool(joblib.delayed(execute)(notebook) for notebook in notebooks)
     done = subprocess.run([sys.executable, "-c", launch, *command], cwd=ROOT)
-    if done.returncode == 0:
-        stamp.write_text(digest)
-        print(times(start))
-    return done.returncode
+    if done.returncode != 0:
+        return done.returncode
+    stamp.write_text(digest)
+    latest = latest_records()
+    seconds = {name: r.data.get("execution_seconds", 0) for name, r in latest.items()}
+    print(times(seconds, {name for name, r in latest.items() if r.created >= start}))
+    complaint = too_slow(seconds)
+    if complaint:
+        print(complaint, file=sys.stderr)
+    return int(force and bool(complaint))
 
 
 if __name__ == "__main__":

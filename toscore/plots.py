@@ -11,9 +11,10 @@ import numpy as np
 from matplotlib.colors import to_rgba_array
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from toscore.barcode import Barcode, bootstrap_interval
+from toscore.barcode import Barcode
 from toscore.interactive import level_slider, relaxing, show
 from toscore.style import GREY, _places, _top, _width, colors, use_style
+from toscore.trends import intervals
 from toscore.widgets import atlas, sortable
 
 __all__ = [
@@ -450,17 +451,13 @@ def scores_by_width(result, ax=None):
     'width'
     """
     ax = plt.gca() if ax is None else ax
-    codes, scores = result.barcodes(), result.scores()
+    scores, ends = result.scores(), intervals(result)
     depths, widths = (sorted(scores[k].unique()) for k in ("depth", "width"))
     for k, (depth, shade) in enumerate(zip(depths, colors(len(depths)), strict=True)):
         beside = 1.05 ** (k - (len(depths) - 1) / 2)
-        for width in widths:
-            found = [code for cell, code in codes.items() if cell[:2] == (width, depth)]
-            lengths = np.concatenate([np.diff(code.diagram(), axis=1)[:, 0] for code in found])
-            if len(lengths) > 1:
-                ends = bootstrap_interval(lengths)
-                at = [width * beside] * 2
-                ax.plot(at, ends, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
+        for width, row in ends.loc[depth].dropna().iterrows():
+            at = [width * beside] * 2
+            ax.plot(at, row, color=shade, alpha=0.3, lw=5, solid_capstyle="butt", zorder=1)
         rows = scores[scores.depth == depth]
         ax.plot(rows.width * beside, rows.score, "os^D"[k % 4], color=shade, label=f"depth {depth}")
     ax.set(xscale="log", yscale="log", xlabel="width", ylabel="TO-score (mean segment)")

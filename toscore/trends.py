@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from toscore.barcode import barcode_of_minima
+from toscore.barcode import barcode_of_minima, bootstrap_interval
 from toscore.data import _entry
-from toscore.experiment import ATLAS, CELL, MissingResult, _segments, load_or_run
+from toscore.experiment import (
+    ATLAS,
+    CELL,
+    MissingResult,
+    _is_old,
+    _segments,
+    _source_digest,
+    load_or_run,
+)
+from toscore.reproduce import _of
 from toscore.settings import DATASETS
 
 __all__ = [
@@ -25,6 +35,10 @@ __all__ = [
     "depth_by_width",
     "depth_in_words",
     "findings",
+    "holds",
+    "intervals",
+    "lower_minima",
+    "origins",
     "shares",
     "shares_by_family",
     "sizes",
@@ -179,15 +193,16 @@ def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def compare(results: dict, subsets: dict) -> pd.DataFrame:
+def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
     """The trends over all results once more, from some of their networks.
 
     Parameters
     ----------
     results : dict of name -> Result
         Stored experiments, such as :func:`stored` finds.
-    subsets : dict of str -> callable or None
-        Which networks to count, as ``only`` of :func:`trend`.
+    subsets : dict of str -> callable or None, optional
+        Which networks to count, as ``only`` of :func:`trend`; by default all, those that are
+        :func:`at_rest`, and those that are :func:`stationary`.
 
     Returns
     -------
@@ -203,6 +218,8 @@ def compare(results: dict, subsets: dict) -> pd.DataFrame:
     >>> trends.compare(results, subsets).networks.tolist()
     [12, 0, 12, 0]
     """
+    if subsets is None:
+        subsets = {"all networks": None, "paths at rest": at_rest, "stationary": stationary}
     rows = {}
     for factor in ("width", "depth"):
         for name, only in subsets.items():
@@ -212,6 +229,45 @@ def compare(results: dict, subsets: dict) -> pd.DataFrame:
                 found = {"networks": 0}
             rows[factor, name] = found
     return pd.DataFrame.from_dict(rows, orient="index").drop(columns="factor", errors="ignore")
+
+
+def holds(compared: pd.DataFrame) -> str:
+    """Whether the trends of all networks hold for the finished ones alone, as Markdown.
+
+    Parameters
+    ----------
+    compared : DataFrame
+        From :func:`compare`; of each factor, the first row is the one to hold.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> print(trends.holds(trends.compare(results, {"all": None}))[:25])
+    **Width.** all (12): agre
+    """
+    said = []
+    for factor, rows in compared.groupby(level=0, sort=False):
+        found = [verdict(row) for row in rows.itertuples()]
+        counts = zip(rows.index.get_level_values(1), rows.networks, found, strict=True)
+        whole, parts = found[0], set(found[1:])
+        if parts <= {whole}:
+            undecided = whole == "can't tell"
+            so = "finished ones alone say no more" if undecided else "unfinished ones don't make it"
+        elif whole == "can't tell":
+            so = "a hint and no verdict, for which networks are finished is no accident"
+        elif parts <= {whole, "can't tell"}:
+            so = "so unfinished ones may have made it, or the others are too few to show it"
+        else:
+            so = "so unfinished ones may well have made it"
+        each = "; ".join(f"{name} ({int(n)}): {words}" for name, n, words in counts)
+        said.append(f"**{factor.capitalize()}.** {each}; {so}.")
+    return "\n\n".join(said)
 
 
 def at_rest(result) -> set:
@@ -328,6 +384,39 @@ def depth_in_words(depths: pd.DataFrame) -> str:
     return f"More depth {', and '.join(said)}." + tail * bool(longer.any() and shorter.any())
 
 
+def intervals(result) -> pd.DataFrame:
+    """95 % bootstrap interval of the mean segment over all barcodes of one depth and width.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+
+    Returns
+    -------
+    DataFrame
+        Columns low and high, a row a (depth, width); NaN where there is a single segment.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> ends = trends.intervals(ts.load_or_run("fc-mnist", "laptop"))
+    >>> bool((ends.low < ends.high).all())
+    True
+    """
+    lengths = {}
+    for (width, depth, _), code in result.barcodes().items():
+        lengths.setdefault((depth, width), []).append(np.diff(code.diagram(), axis=1)[:, 0])
+    rows = {}
+    for size, some in sorted(lengths.items()):
+        some = np.concatenate(some)
+        rows[size] = bootstrap_interval(some) if len(some) > 1 else (np.nan, np.nan)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["low", "high"])
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["depth", "width"])
+    return table
+
+
 def shares(result) -> pd.Series:
     """TO-score of each network as a share of the mean loss of its minima.
 
@@ -371,13 +460,11 @@ def shares_by_family(families=("fc", "cnn", "resnet")) -> pd.DataFrame:
     >>> list(trends.shares_by_family(["fc"]))
     ['fc']
     """
-    found = {
-        family: {
-            name.partition("-")[2]: shares(result).median()
-            for name, result in stored(family).items()
-        }
-        for family in families
-    }
+    found = {family: {} for family in families}
+    for name, result in stored().items():
+        family, _, dataset = name.partition("-")
+        if family in found:
+            found[family][dataset] = shares(result).median()
     return pd.DataFrame(found).rename_axis("data set")
 
 
@@ -412,6 +499,38 @@ def sizes(results: dict) -> pd.DataFrame:
     table["TO-score"] = pd.concat(r.scores() for r in results.values()).groupby(size).score.mean()
     table["TO-score / loss"] = table["TO-score"] / table.loss
     return table
+
+
+def lower_minima(results: dict) -> str:
+    """How often larger networks have lower minima, by the mean loss; as Markdown.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> trends.lower_minima(results)[:53]
+    'The widest networks have lower minima than the narrow'
+    """
+    wide, deep = [], []
+    for result in results.values():
+        loss = result.minima.groupby(["depth", "width"]).loss.mean().unstack()
+        wide += list(loss.iloc[:, -1] < loss.iloc[:, 0])
+        deep += list(loss.iloc[-1] < loss.iloc[0])
+    return (
+        f"The widest networks have lower minima than the narrowest in {sum(wide)} of {len(wide)} "
+        "pairs of data set and depth, and the deepest lower ones than the shallowest in "
+        f"{sum(deep)} of {len(deep)} pairs of data set and width."
+    )
 
 
 def _groups(result, factor: str, draw, only) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -548,7 +667,7 @@ def bounded(result):
     before = result.passes.get("cut", False)  # where this has been done already
     passes, added = result.passes.assign(cut=False), []
     for cell, minima in result.minima.groupby(CELL):
-        here = (passes[CELL] == list(cell)).all(axis=1)
+        here = _of(cell, passes)
         rows, loss = passes[here], minima.sort_values("minimum").loss
         pairs, saddle, cut = below_ceiling(dataset, loss, rows[["i", "j"]], rows.saddle)
         n = len(rows)
@@ -568,12 +687,15 @@ def bounded(result):
 def stored(family: str = "", *, profile=None, results=None) -> dict:
     """Stored results of the atlas's cells, :func:`bounded`, by name; what is missing is left out.
 
+    All are of one profile, since networks of other sizes and images would spoil a trend.
+
     Parameters
     ----------
     family : str
         What the names begin with: "fc", "cnn" or "resnet"; all by default.
     profile : str, optional
-        As for :func:`toscore.load_or_run`.
+        Defaults to $TOSCORE_PROFILE; without that, to "gpu" or "laptop", whichever has more cells
+        ("gpu" if they have as many).
     results : path, optional
         As for :func:`toscore.load_or_run`.
 
@@ -581,14 +703,32 @@ def stored(family: str = "", *, profile=None, results=None) -> dict:
     -------
     dict of str -> Result
 
+    Raises
+    ------
+    MissingResult
+        Nothing is stored, and no ``profile`` was given here.
+
     Examples
     --------
     >>> from toscore.trends import stored
     >>> "fc-mnist" in stored("fc", profile="laptop")
     True
     """
+    names = [name for name in ATLAS if name.startswith(family)]
+    asked = profile or os.environ.get("TOSCORE_PROFILE")
+    found = [_found(names, one, results) for one in ([asked] if asked else ["gpu", "laptop"])]
+    most = max(found, key=len)
+    if not most and profile is None:
+        raise MissingResult(
+            f"no result of {family or 'the atlas'} is stored in profile {asked or 'laptop'!r}. "
+            f"Make one with: toscore run {names[0]} --profile {asked or 'laptop'}"
+        )
+    return most
+
+
+def _found(names, profile, results) -> dict:
     found = {}
-    for name in (n for n in ATLAS if n.startswith(family)):
+    for name in names:
         with suppress(MissingResult):
             found[name] = bounded(load_or_run(name, profile, results=results))
     return found
@@ -697,6 +837,51 @@ def contents(results: dict) -> str:
         f"{' '.join(parts)} {minima} minima and {paths} paths between them in all (those that can "
         "matter for a barcode)."
     )
+
+
+def origins(results: dict) -> str:
+    """Where the results behind a figure of many come from, and which are stale, as Markdown.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> trends.origins({"fc-mnist": ts.load_or_run("fc-mnist", "laptop")})[:31]
+    'Profile laptop, made between 20'
+    """
+    code = _source_digest()
+    made = {name: r.manifest for name, r in results.items()}
+    where = {}
+    for name, m in made.items():
+        where.setdefault(f"{m['hardware']}, torch {m['versions']['torch']}", []).append(name)
+    days = sorted(m["finished"][:10] for m in made.values())
+    stale = [name for name, m in made.items() if _is_old(m, code)]
+    earlier = [n for n, m in made.items() if n not in stale and m["source_digest"] != code]
+    said = [
+        f"Profile {' and '.join(sorted({r.profile for r in results.values()}))}, made between "
+        f"{days[0]} and {days[-1]}.",
+        *(f"On {machine}: {', '.join(names)}." for machine, names in where.items()),
+    ]
+    if earlier:
+        said.append(
+            "Made by an earlier version of the code, and one network of each again by this one, "
+            f"with the same digits: {', '.join(earlier)}."
+        )
+    if stale:
+        said.append(
+            f"Stale, that is, made by an earlier version of the code: {', '.join(stale)}; "
+            f"`toscore run NAME --profile {results[stale[0]].profile} --fresh` makes one anew."
+        )
+    return " ".join(said)
 
 
 def findings(results: dict, by: dict) -> str:

@@ -233,8 +233,8 @@ document.currentScript.previousElementSibling.querySelectorAll("th button").forE
     const up = cell.getAttribute("aria-sort") !== "ascending";
     const key = (row) => {
       const text = row.cells[cell.cellIndex].textContent;
-      const found = text.match(/^-?[0-9.]+(e[-+]?[0-9]+)?(?![-0-9.a-z])/);
-      const number = found ? Number(found[0]) : NaN;
+      const found = text.match(/^×?(-?[0-9.]+(e[-+]?[0-9]+)?)(?![-0-9.a-z])/);
+      const number = found ? Number(found[1]) : NaN;
       return Number.isNaN(number) ? text : number;
     };
     const order = (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0) * (up ? 1 : -1);
@@ -249,8 +249,8 @@ document.currentScript.previousElementSibling.querySelectorAll("th button").forE
 def sortable(table, caption: str) -> None:
     """Display a DataFrame as a table that a click on a column's name sorts, without a network.
 
-    Numbers are sorted by value, also where a unit or an interval follows them. The index becomes
-    the first column.
+    Numbers are sorted by value, also after a × or where a unit or an interval follows them. The
+    index becomes the first column.
 
     Parameters
     ----------
