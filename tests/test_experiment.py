@@ -1,7 +1,9 @@
 """Stored experiments: made, killed, resumed, moved aside, refused, reloaded."""
 
+import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import pickle
 import platform
@@ -14,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -227,13 +230,15 @@ def test_two_workers_give_the_same_numbers(tiny, tmp_path, monkeypatch):
 # -- killed and resumed ----------------------------------------------------------------------------
 
 
-def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path, workers):
     code = (
         "import toscore; toscore.run('fc-mnist', 'smoke', "
-        f"results={str(tmp_path)!r}, workers=1, progress=False)"
+        f"results={str(tmp_path)!r}, workers={workers}, progress=False)"
     )
     environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    program = [sys.executable, "-c", code]
+    process = subprocess.Popen(program, env=environment, start_new_session=True)
     folder = tmp_path / NAME / "smoke"
     try:
         deadline = time.monotonic() + 120
@@ -242,7 +247,7 @@ def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path):
             assert time.monotonic() < deadline, "no part was finished in two minutes"
             time.sleep(0.01)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # and its workers with it
         process.wait()
     assert process.returncode == -signal.SIGKILL
     finished = parts(folder)
@@ -251,13 +256,78 @@ def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path):
     assert manifest["finished"] is None
     assert state_of(tmp_path) == "partial"
 
-    resumed = go(tmp_path)
+    resumed = go(tmp_path, workers=workers)
     after = parts(folder)
     assert {k: after[k] for k in finished} == finished  # not rewritten, not even with the same
     assert len(after) == len(smoke[1].manifest["parts"])
     assert_same_numbers(resumed, smoke[1])
     assert resumed.manifest["started"] == manifest["started"]
     assert resumed.manifest["finished"]
+
+
+def command(monkeypatch, capsys, *words) -> tuple[int | None, str]:
+    """Exit status of `toscore` with these words, and what it says beside its result."""
+    monkeypatch.setattr(sys, "argv", ["toscore", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code, capsys.readouterr().err
+
+
+def test_a_worker_process_is_killed(tiny, tmp_path, monkeypatch, capfd):
+    longer = replace(tiny, widths=(1, 2, 3, 4), minima={"steps": 200, "max_evaluations": 50})
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", longer)
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    words = ("run", NAME, "--profile", "smoke", "--workers", "2")
+    write, killed = experiment._write_npz, []
+
+    def write_and_kill(path, **arrays):
+        write(path, **arrays)
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_write_npz", write_and_kill)
+        code, said = command(monkeypatch, capfd, *words)
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "toscore: a worker process was killed, most likely for memory: finished parts are kept; "
+        "give the same command again, with fewer --workers"
+    )
+    assert "Traceback" not in said
+    folder = tmp_path / NAME / "smoke"
+    finished = parts(folder)
+    assert 0 < len(finished) < 8
+    code, said = command(monkeypatch, capfd, *words)
+    assert not code and f"{len(finished)} of 8 parts are there already" in said
+    assert {k: parts(folder)[k] for k in finished} == finished
+    assert_same_numbers(load_or_run(NAME, "smoke"), go(tmp_path / "whole"))
+
+
+def test_only_a_run_that_is_resumed_tells_what_is_there(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    words = ("run", NAME, "--profile", "smoke", "--workers", "1")
+    path = tmp_path / NAME / "smoke" / "manifest.json"
+
+    def lose_a_part():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
+        next(path.parent.glob("parts/passes-*")).unlink()
+        (path.parent / "parts" / ".minima-1.npz.1.part").touch()  # as a kill may leave it
+
+    new = command(monkeypatch, capsys, *words)
+    finished = command(monkeypatch, capsys, *words)
+    lose_a_part()
+    resumed = command(monkeypatch, capsys, *words)
+    assert not resumed[0] and resumed[1].startswith("3 of 4 parts are there already")
+    lose_a_part()
+    fresh = command(monkeypatch, capsys, *words, "--fresh")
+    lose_a_part()
+    other = replace(tiny, weight_decay=0.5)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", other)
+    refused = command(monkeypatch, capsys, *words)
+    others = new, finished, fresh, refused
+    assert [code or 0 for code, _ in others] == [0, 0, 0, 2]
+    assert not any("parts are there" in said for _, said in others)
 
 
 KILLER = """
@@ -341,14 +411,14 @@ def test_other_code_on_resuming_is_noted(tiny, tmp_path, monkeypatch):
     assert [m["source_digest"] for m in manifest["resumed_by"]] == ["other"]
 
 
-def failing_replace(monkeypatch, after):
+def failing_replace(monkeypatch, after, number=errno.ENOSPC):
     """os.replace works so many times, then the disk is full."""
     replace_, calls = os.replace, []
 
     def limited(*args):
         calls.append(args)
         if len(calls) > after:
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
         replace_(*args)
 
     monkeypatch.setattr(experiment.os, "replace", limited)
@@ -531,8 +601,14 @@ STORED = [
 ]
 
 
-def test_something_is_stored():
-    assert len(STORED) >= 1
+# networks of the atlas of which two starts ended in one minimum, so that they have four, not five
+FOUR = {"cnn-cifar100": 2, "cnn-fashion_mnist": 2}
+
+
+def test_what_the_book_shows_is_stored():
+    shown = {name for name, profile in STORED if profile == "laptop"}
+    assert set(experiment.ATLAS) <= shown
+    assert len([name for name in shown if name.startswith("kinds-")]) >= 2
 
 
 @pytest.mark.parametrize(("name", "profile"), STORED)
@@ -554,12 +630,35 @@ def test_stored_results(name, profile):
         assert set(kinds) == set(settings.kinds or [""])
         assert (rows.loss > 0).all() and rows.test_error.between(0, 1).all()
         assert (rows.stationary == (rows.grad_norm <= 1e-4)).all()
+    counts = result.minima.groupby(experiment.CELL).size()
+    if name in experiment.ATLAS and profile == "laptop":
+        assert counts.min() >= 4
+        allowed = 1 if name.startswith("fc-") else FOUR.get(name, 0)
+        assert (counts < settings.n_minima).sum() <= allowed
     for code in result.barcodes().values():
         assert (code.lengths >= 0).all()
-    assert len(result.profiles) == len(result.passes)
-    assert np.isfinite(result.profiles).all()
-    assert (result.profiles.max(axis=1) <= result.passes.saddle * (1 + 1e-5)).all()
     assert set(result.passes.rested) <= {True, False}
+
+
+@pytest.mark.parametrize(("name", "profile"), STORED)
+def test_stored_passes_are_the_tops_of_their_profiles(name, profile):
+    """So that neither table nor curves can be changed, or be mixed up, without the other."""
+    result = load_or_run(name, profile, results=PROJECT / "results")
+    passes, profiles = result.passes, result.profiles
+    assert len(profiles) == len(passes) and np.isfinite(profiles).all()
+    losses = result.minima.set_index([*experiment.CELL, "minimum"]).loss
+    ends = np.column_stack(
+        [losses[pd.MultiIndex.from_frame(passes[[*experiment.CELL, k]])] for k in ("i", "j")]
+    )
+    np.testing.assert_allclose(profiles[:, [0, -1]], ends, rtol=1e-6)
+    climb, top = passes.saddle - ends.max(axis=1), profiles.max(axis=1)
+    assert (climb >= 0).all()
+    np.testing.assert_allclose(passes.excess, climb, rtol=1e-9, atol=1e-12)
+    # a profile has so few points that it misses the top, but only just
+    missed = passes.saddle - top
+    assert (missed >= -1e-5 * passes.saddle).all()
+    assert (missed / passes.saddle).median() < 0.005
+    assert (missed / climb)[climb > 0].median() < 0.15
 
 
 def test_stored_files_are_small_and_name_no_machine():
@@ -579,21 +678,33 @@ IMAGES = os.environ.get("TOSCORE_DATA", "")
 def test_a_cell_picked_at_random_is_made_again(k):
     cells = [(n, p) for n, p in STORED if p == "laptop" and n in experiment.ATLAS]
     today = int(time.time() // 86400)  # others every day; the failing one is named
-    name, profile = cells[np.random.default_rng([today, k]).integers(len(cells))]
+    three = np.random.default_rng(today).choice(len(cells), 3, replace=False)
+    name, profile = cells[three[k]]
     result = load_or_run(name, profile, results=PROJECT / "results")
     if experiment._is_old(result.manifest, experiment._source_digest()):
         pytest.skip(f"STALE: {name} was made by an earlier version of the code")
-    seconds = result.manifest["parts"]
-    label = {cell: "w{}-d{}-s{}".format(*cell) for cell in result.barcodes()}
-    network = min(label, key=lambda cell: seconds[f"minima-{label[cell]}"])
-    slow = seconds[f"passes-{label[network]}"] > 30  # then the losses alone
-    n = result.manifest["settings"]["n_minima"] if slow else None
-    table = rerun(result, network, IMAGES, n)
+    n, seconds = result.manifest["settings"]["n_minima"], result.manifest["parts"]
+    took = {
+        cell: [seconds["{}-w{}-d{}-s{}".format(unit, *cell)] for unit in ("minima", "passes")]
+        for cell in result.barcodes()
+    }
+    network, starts = min(took, key=lambda cell: sum(took[cell])), None
+    if sum(took[network]) > 55:  # then the losses alone, of as many starts as take half a minute
+        network = min(took, key=lambda cell: took[cell][0])
+        starts = int(np.clip(n * 35 / took[network][0], 1, n))
+    table = rerun(result, network, IMAGES, starts)
     same = table.attrs["same_machine"] and result.manifest["versions"] == experiment._versions()
-    if same:
+    if same and starts in (None, n):
         assert (table.difference <= 1e-6).all(), f"{name}:\n{table}"
-    else:  # training amplifies the rounding of another processor: compare the means
-        assert table.again["losses"] == pytest.approx(table.stored["losses"], rel=0.5), name
+        return
+    # Training amplifies the rounding of another processor: compare the means. Between AMD and
+    # Intel, losses of all starts were up to 2 % apart, those of one or two 7 %, passes 8 %, and
+    # TO-scores a factor of 1.7 (a ResNet-like network; of the others 1.3).
+    ratio = table.again / table.stored
+    assert abs(ratio["losses"] - 1) < (0.1 if starts in (None, n) else 0.3), f"{name}:\n{table}"
+    if starts is None:
+        assert abs(ratio["passes"] - 1) < 0.2, f"{name}:\n{table}"
+        assert 1 / 2.5 < ratio["TO-score"] < 2.5, f"{name}:\n{table}"
 
 
 def test_one_minimum_and_no_pass(tiny, tmp_path, monkeypatch):
@@ -626,6 +737,34 @@ def test_units_leave_the_thread_count_alone(tiny, tmp_path):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+PEAKS = """
+import re
+from dataclasses import replace
+from pathlib import Path
+from toscore import experiment, landscape
+landscape._free_memory = lambda device: 2**24
+smoke = experiment.EXPERIMENTS["fc-mnist"]["smoke"]
+wide = replace(smoke, widths=(32,), depths=(2,), minima={"steps": 3, "max_evaluations": 6})
+for n in (170, 8 * 170):  # all that digits have
+    settings = replace(wide, n_train=n, paths={"budget": 150, "certified": False})
+    theta = experiment._train_unit(settings, None, (32, 2, 0), None)["theta"]
+    experiment._pass_unit(settings, None, (32, 2, 0), theta)
+    # not getrusage, which also counts the process that started this one
+    print(re.search("VmHWM:(.*) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells a process's peak")
+def test_more_images_need_no_more_memory_than_the_landscape_may_use():
+    environment = os.environ | {"PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    code = [sys.executable, "-c", PEAKS]
+    done = subprocess.run(code, env=environment, capture_output=True, text=True, check=True)
+    few, many = (1024 * int(line) for line in done.stdout.split())
+    images = 8 * 170 * 64 * 4  # bytes in float32; some copies are made, also in float64
+    bound = 2**24 + 2**23  # the landscape's and that of its copy in float64
+    assert many - few < bound + 10 * images
 
 
 # -- settings --------------------------------------------------------------------------------------
@@ -911,6 +1050,59 @@ def test_no_gpu_is_said_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Started(Exception):
+    """In place of a run."""
+
+
+@pytest.mark.parametrize(
+    ("profile", "scale"),
+    [
+        ("gpu", {}),
+        ("gpu", {"workers": 1}),
+        ("gpu", {"scheduler": "tcp://node:8786"}),
+        ("laptop", {"workers": 4}),
+    ],
+)
+def test_one_card_gets_one_process(tmp_path, monkeypatch, profile, scale):
+    def start(*_, **__):
+        raise Started
+
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    monkeypatch.setattr(experiment, "run", start)
+    with pytest.raises(Started):
+        cli.run(NAME, profile, **scale)
+    if profile == "gpu":
+        with pytest.raises(ValueError, match="gpu .* --workers 2 would put 2 .*: leave --workers"):
+            cli.run(NAME, profile, workers=2)
+
+
+@pytest.mark.parametrize(("device", "needs"), [("cuda", {"GPU": 1}), ("cpu", None)])
+def test_a_unit_for_a_gpu_asks_the_cluster_for_one(tiny, monkeypatch, device, needs):
+    distributed = pytest.importorskip("dask.distributed")
+    asked = []
+
+    class Cluster:
+        def __init__(self, address):
+            assert address == "tcp://node:8786"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def submit(self, _, number, **options):
+            asked.append(options.get("resources"))
+            return SimpleNamespace(result=lambda: number, release=lambda: None)
+
+    monkeypatch.setattr(distributed, "Client", Cluster)
+    monkeypatch.setattr(distributed, "as_completed", iter)
+    settings = replace(tiny, device=device)
+    jobs = experiment._on_cluster([(1,), (2,), (3,)], settings, "tcp://node:8786")
+    assert list(jobs) == [1, 2, 3]
+    assert asked == [needs] * 3
+
+
 # -- elsewhere -------------------------------------------------------------------------------------
 
 
@@ -920,6 +1112,46 @@ def test_a_full_disk_is_named_and_what_is_finished_kept(tiny, tmp_path, monkeypa
         with pytest.raises(OSError, match="No space left .*: 2 of 4 parts are stored whole; make"):
             go(tmp_path)
     assert len(parts(tmp_path / NAME / "smoke")) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "after"),
+    [(errno.ENOSPC, 0), (errno.EDQUOT, 0), (errno.EDQUOT, 3), (errno.EDQUOT, 9)],
+)
+def test_a_full_disk_or_quota_is_explained(tiny, tmp_path, monkeypatch, capsys, number, after):
+    # before anything else, in the middle, and with the last file
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    words = ("run", NAME, "--profile", "smoke", "--workers", "1")
+    with monkeypatch.context() as patch:
+        failing_replace(patch, after, number)
+        code, said = command(monkeypatch, capsys, *words)
+    line = said.splitlines()[-1]
+    assert code == 2 and line.startswith("toscore: ") and os.strerror(number) in line
+    assert str(tmp_path / NAME / "smoke") in line
+    assert "make room and give the same command again" in line
+    assert not command(monkeypatch, capsys, *words)[0]
+
+
+def test_a_full_disk_is_explained_once(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    with monkeypatch.context() as patch:
+        failing_replace(patch, 3)
+        words = ("run", NAME, "--profile", "smoke", "--workers", "1")
+        code, said = command(monkeypatch, capsys, *words)
+    line = said.splitlines()[-1]
+    assert code == 2 and "2 of 4 parts are stored" in line and line.count("same command") == 1
+
+
+def test_an_archive_that_does_not_fit_names_its_place(tmp_path, monkeypatch, capsys):
+    words = ("data", "export", "digits", "--out", str(tmp_path))
+    with monkeypatch.context() as patch:
+        failing_replace(patch, 0)
+        code, said = command(monkeypatch, capsys, *words)
+    assert code == 2 and str(tmp_path) in said and "make room" in said
+    assert not command(monkeypatch, capsys, *words)[0]
+    # a fault of another kind gets no such advice
+    code, said = command(monkeypatch, capsys, "barcode", str(tmp_path / "nothing.csv"))
+    assert code == 2 and "nothing.csv" in said and "make room" not in said
 
 
 @pytest.fixture

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -47,8 +51,18 @@ def run(
     """Run an experiment, or what is left of it, and store its result."""
     from toscore import experiment
 
+    wanted, folder = experiment._find(name, profile, None)
+    if wanted.device == "cuda" and workers and workers > 1:
+        raise ValueError(
+            f"profile {folder.name} computes on a GPU, and --workers {workers} would put {workers} "
+            "processes on one card: leave --workers out, or name a cluster with --scheduler, whose "
+            "workers have one card each (--resources GPU=1)"
+        )
+    if not fresh:
+        _tell_what_is_there(wanted, folder)
     settings = {"workers": workers, "scheduler": scheduler, "data_root": data}
-    result = experiment.run(name, profile, fresh=fresh, **settings)
+    with _names_full_disk(folder):
+        result = experiment.run(name, profile, fresh=fresh, **settings)
     print(result.provenance())
     print(result.scores().pivot_table(index=["width", "depth"], values="score").to_string())
 
@@ -136,7 +150,8 @@ def data_export(
     """Write NAME.npz, the offline archive for classrooms and machines without internet."""
     from toscore.data import export_data
 
-    print(export_data(name, out, root=root, download=download))
+    with _names_full_disk(out):
+        print(export_data(name, out, root=root, download=download))
 
 
 def costs(table: pd.DataFrame) -> list[str]:
@@ -162,10 +177,56 @@ def _column(path: Path, columns: list[str]) -> pd.DataFrame:
     return table[columns] if len(table) else table[columns].astype(float)
 
 
+def _tell_what_is_there(settings, folder: Path) -> None:
+    """Say how much of a run that is resumed is done: its bar counts that as done in no time."""
+    from toscore.experiment import _read_manifest
+
+    manifest = _read_manifest(folder)
+    if not manifest or manifest["finished"] or manifest["settings_digest"] != settings.digest():
+        return
+    there = len(list((folder / "parts").glob("*.npz")))
+    if there:
+        total = 2 * len(settings.widths) * len(settings.depths) * len(settings.seeds)
+        print(
+            f"{there} of {total} parts are there already: at first the time left is too short",
+            file=sys.stderr,
+        )
+
+
+def _full(fault: OSError) -> bool:
+    """Whether a disk or a quota is used up, and nobody has said so yet in words of ours."""
+    # a run that a full disk stops raises a fault of its own, which names the folder and the parts
+    told = isinstance(fault.__cause__, OSError)
+    return fault.errno in (errno.ENOSPC, errno.EDQUOT) and not told
+
+
+@contextmanager
+def _names_full_disk(path: Path) -> Iterator[None]:
+    """A failing write names no file: let it name where the command writes."""
+    try:
+        yield
+    except OSError as fault:
+        if _full(fault) and not fault.filename:
+            fault.filename = str(path)
+        raise
+
+
 def main() -> None:
     """Run the command line; a fault the user can act on is one line, not a traceback."""
     try:
         app()
-    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as fault:
-        print(f"toscore: {fault}", file=sys.stderr)
-        sys.exit(2)
+    except BrokenExecutor:
+        text = (
+            "a worker process was killed, most likely for memory: finished parts are kept; give "
+            "the same command again, with fewer --workers"
+        )
+    except OSError as fault:
+        text = str(fault)
+        if _full(fault):
+            text += ": make room and give the same command again; a run goes on where it stopped"
+    except (ValueError, TypeError, ImportError, FloatingPointError) as fault:
+        text = str(fault)
+    else:
+        return
+    print(f"toscore: {text}", file=sys.stderr)
+    sys.exit(2)
