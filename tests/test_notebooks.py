@@ -18,7 +18,8 @@ def test_own_model_takes_fifteen_lines_and_no_other_cell(monkeypatch):
     lines = [line for line in code.splitlines() if line.strip() and line.strip()[0] != "#"]
     assert len(lines) <= 15
 
-    plt.switch_backend("Agg")  # also closes the figures that other tests left
+    plt.switch_backend("Agg")
+    plt.close("all")  # what other tests left would be drawn into
     alone = {"__name__": "alone"}
     exec(compile(code, "cell-03", "exec"), alone)
     barcode = alone["barcode"]
