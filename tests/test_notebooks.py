@@ -1,10 +1,11 @@
-"""What the chapters promise of their own code."""
+"""What the chapters promise of their own code, and the README of its figure."""
 
 import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import readme_figure
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,3 +32,8 @@ def test_own_model_takes_fifteen_lines_and_no_other_cell(monkeypatch):
     assert len(ax.collections[0].get_segments()) == len(barcode)
     assert f"{barcode.to_score():.3g}" in ax.get_title()
     plt.close("all")
+
+
+def test_the_figure_of_the_readme_is_of_the_stored_result():
+    figure = (ROOT / "book/static/fc_mnist.svg").read_text()
+    assert readme_figure.source() in figure, "draw it anew: python tools/readme_figure.py"
