@@ -275,6 +275,18 @@ def test_findings_follow_the_numbers(made):
     assert f"{len(found.minima)} minima" in trends_by.contents({"a": found})
 
 
+def test_networks_with_fewer_minima_than_starts_are_told(made):
+    found, _ = made
+    starts = found.manifest["settings"]["n_minima"]
+    whole = found.minima.groupby(CELL).head(1)
+    whole = pd.concat([whole] * starts)  # as many a network as there were starts
+    assert "same minimum" not in trends_by.contents({"a": replace(found, minima=whole)})
+    text = trends_by.contents({"a": replace(found, minima=whole.iloc[1:])})
+    assert (
+        f"In 1 of the networks some starts ended in the same minimum, so that {starts - 1}" in text
+    )
+
+
 def test_only_networks_whose_minima_are_all_stationary(made):
     found, _ = made
     minima = found.minima.assign(stationary=True)

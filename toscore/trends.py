@@ -832,10 +832,20 @@ def contents(results: dict) -> str:
         f"In {'each' if len(which) == 1 else ', '.join(names)}: {said}"
         for said, names in which.items()
     )
+    fewer = [
+        n
+        for r in results.values()
+        for n in r.minima.groupby(CELL).size()
+        if n < r.manifest["settings"]["n_minima"]
+    ]
+    met = (
+        f" In {len(fewer)} of the networks some starts ended in the same minimum, so that "
+        f"{' or '.join(map(str, sorted(set(fewer))))} are left."
+    )
     return (
         f"{len(results)} of {len(DATASETS)} data sets are stored: {', '.join(results)}. "
         f"{' '.join(parts)} {minima} minima and {paths} paths between them in all (those that can "
-        "matter for a barcode)."
+        f"matter for a barcode).{met if fewer else ''}"
     )
 
 
