@@ -152,8 +152,6 @@ class Settings:
 
 FAMILIES = {"fc": "mlp", "cnn": "cnn", "resnet": "resnet"}
 DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
-# the cells whose stored results still have a quarter of the budgets
-LESS_WORK = {"mlp": ("mnist",), "cnn": (), "resnet": ()}
 
 
 def _profiles(dataset: str, family: str) -> dict[str, Settings]:
@@ -163,8 +161,6 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
     # ResNet-like networks without normalisation are steep, and slow to descend
     evaluations = {"mlp": 10_000, "cnn": 4800, "resnet": 12_000}[family]
     budget = {"mlp": 48_000, "cnn": 40_000, "resnet": 40_000}[family]
-    if dataset in LESS_WORK[family]:
-        evaluations, budget = evaluations // 4, budget // 4
     laptop = Settings(
         dataset=dataset,
         n_train=100 if convolutional else 200,
