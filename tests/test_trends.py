@@ -137,25 +137,46 @@ def test_claims_in_words():
     assert (table["depth: claim"] == "contradicts").all()
 
 
-def said(width, *others):
+def said(whole, *others):
     """What is said of a trend with these (low, high, p), of all networks and of some."""
-    rows = {("width", f"some {k}"): (*one, 12) for k, one in enumerate([width, *others])}
+    rows = {("width", f"some {k}"): (*one, 12) for k, one in enumerate([whole, *others])}
     table = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p", "networks"])
     table.index = pd.MultiIndex.from_tuples(table.index)
-    return holds(table).partition("; so ")[2] or holds(table)
+    return holds(table)
 
 
 def test_a_trend_of_unfinished_networks_is_told_from_one_that_holds():
     falls, rises, open_, gone = (0.2, 0.8, 0.01), (1.2, 8, 0.01), (0.2, 8, 0.5), (np.nan,) * 3
-    assert holds(pd.DataFrame()) == ""
-    assert "unfinished ones don't make it" in said(falls, falls, falls)
-    assert said(falls, falls, open_).startswith("unfinished ones may have made it")
-    assert said(falls, gone).startswith("unfinished ones may have made it")
-    assert said(falls, rises, open_) == "unfinished ones may well have made it."
-    assert "finished ones alone say no more" in said(open_, open_, gone)
-    assert "a hint and no verdict" in said(open_, rises, open_)
-    text = said(open_, rises)
-    assert "some 0 (12): can't tell; some 1 (12): contradicts" in text
+    assert said(falls) == "**Width.** some 0 (12): agrees."
+    assert "is not the work of unfinished" in said(falls, falls, falls)
+    assert "is not the work of unfinished" in said(falls, open_, falls)
+    # the last are finished in every sense: if they can't tell, nothing is shown
+    assert "networks may have made this trend" in said(falls, falls, open_)
+    assert "networks may have made this trend" in said(falls, gone)
+    assert "networks may well have made this trend" in said(falls, rises, falls)
+    assert "networks may well have made this trend" in said(falls, falls, rises)
+    assert "don't settle it either" in said(open_, open_, gone)
+    assert "don't settle it either" in said(open_, rises, open_)
+    assert "A hint and no verdict" in said(open_, open_, rises)
+    assert "some 0 (12): can't tell; some 1 (12): contradicts." in said(open_, rises)
+
+
+def test_networks_that_meet_no_other_are_not_counted():
+    mixed = result(lambda w, d, s: 1.0 / w, rested=lambda w, d, s: s == 0 or w == 2)
+    found = trend(mixed, "width", only=at_rest)  # of seed 1 a single width is left at each depth
+    assert found.networks == 6 and found.ratio == pytest.approx(0.5)
+    alone = result(lambda w, d, s: 1.0, rested=lambda w, d, s: w == 2)
+    table = trends_by.compare({"a": alone}, {"all": None, "at rest": at_rest})
+    assert table.loc["width"].networks.tolist() == [12, 0]
+    assert table.loc["depth"].networks.tolist() == [12, 4]
+
+
+def test_a_barcode_without_a_death_is_an_error_in_every_comparison():
+    broken = result(lambda w, d, s: 1.0)
+    for cell in broken.barcodes():
+        broken.barcodes()[cell] = barcode_of_minima([0.0, 1.0], np.zeros((0, 2), int), [])
+    with pytest.raises(ValueError, match="joined to no lower minimum"):
+        trends_by.compare({"a": broken}, {"all": None})
 
 
 # -- from the store --------------------------------------------------------------------------------
@@ -214,6 +235,8 @@ def test_nothing_stored_is_an_error_that_names_the_command(two_profiles, monkeyp
     names, folder = two_profiles
     with pytest.raises(MissingResult, match="toscore run cnn-mnist --profile laptop"):
         stored("cnn", results=folder)
+    with pytest.raises(ValueError, match="'resnets': use fc, cnn or resnet"):
+        stored("resnets", results=folder)
     monkeypatch.setenv("TOSCORE_PROFILE", "gpu")
     with pytest.raises(MissingResult, match=f"toscore run {names[1]} --profile gpu"):
         stored(names[1], results=folder)

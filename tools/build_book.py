@@ -85,7 +85,8 @@ def times(seconds: dict[str, float], new: set[str]) -> str:
 def too_slow(seconds: dict[str, float]) -> str:
     """What to tell of the notebooks that took longer than LIMIT; empty if none did."""
     slow = [f"{name} ({took:.0f} s)" for name, took in seconds.items() if took > LIMIT]
-    return f"TOO SLOW, more than {LIMIT} s to execute: {', '.join(slow)}" if slow else ""
+    said = f"TOO SLOW, more than {LIMIT} s to execute: {', '.join(slow)}; give its code less to do"
+    return said if slow else ""
 
 
 def main() -> int:

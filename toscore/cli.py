@@ -188,7 +188,7 @@ def _tell_what_is_there(settings, folder: Path) -> None:
     if there:
         total = 2 * len(settings.widths) * len(settings.depths) * len(settings.seeds)
         print(
-            f"{there} of {total} parts are there already: at first the time left is too short",
+            f"{there} of {total} parts are there already: the bar's first times left are too short",
             file=sys.stderr,
         )
 
@@ -213,17 +213,20 @@ def _names_full_disk(path: Path) -> Iterator[None]:
 
 def main() -> None:
     """Run the command line; a fault the user can act on is one line, not a traceback."""
+    again = " without --fresh" if "--fresh" in sys.argv else ""  # which would begin once more
     try:
         app()
     except BrokenExecutor:
         text = (
             "a worker process was killed, most likely for memory: finished parts are kept; give "
-            "the same command again, with fewer --workers"
+            f"the same command again{again}, with fewer --workers"
         )
     except OSError as fault:
         text = str(fault)
         if _full(fault):
-            text += ": make room and give the same command again; a run goes on where it stopped"
+            text += f": make room and give the same command again{again}"
+        elif fault.errno == errno.ENOSPC and again:
+            text += f" (but{again})"
     except (ValueError, TypeError, ImportError, FloatingPointError) as fault:
         text = str(fault)
     else:

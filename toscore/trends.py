@@ -51,6 +51,7 @@ __all__ = [
 
 FLOOR = 1e-6  # TO-scores below this count as this: rounding in float32 is not far
 DRAWS = 1999
+NOTHING = "no two of these networks differ in"  # how an error begins
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Trend:
         How often the ratio would be as far from 1, up or down, if the factor did not matter: scores
         are permuted within the groups.
     networks : int
-        How many were counted.
+        How many were compared, each with at least one other.
 
     Examples
     --------
@@ -138,7 +139,7 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     groups = [some for some in groups if some]  # a result none of whose networks count is no sample
     flat = [group for some in groups for group in some]
     if not any(np.ptp(x) for x, _ in flat):
-        raise ValueError(f"no two of these networks differ in {factor} alone")
+        raise ValueError(f"{NOTHING} {factor} alone")
     # least squares with one intercept a group: numerator and denominator of the slope, by result
     above = np.array([sum(_centred(x) @ y for x, y in some) for some in groups])
     below = np.array([sum(_centred(x) @ x for x, _ in some) for some in groups])
@@ -160,7 +161,7 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
         high=float(np.exp(high)),
         tau=float(signs.mean()),
         p=float((extreme + 1) / (DRAWS + 1)),
-        networks=sum(len(x) for x, _ in flat),
+        networks=sum(len(x) for x, _ in flat if np.ptp(x)),
     )
 
 
@@ -202,7 +203,7 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
         Stored experiments, such as :func:`stored` finds.
     subsets : dict of str -> callable or None, optional
         Which networks to count, as ``only`` of :func:`trend`; by default all, those that are
-        :func:`at_rest`, and those that are :func:`stationary`.
+        :func:`at_rest`, those that are :func:`stationary`, and those that are both.
 
     Returns
     -------
@@ -220,12 +221,15 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
     """
     if subsets is None:
         subsets = {"all networks": None, "paths at rest": at_rest, "stationary": stationary}
+        subsets["both"] = lambda result: at_rest(result) & stationary(result)
     rows = {}
     for factor in ("width", "depth"):
         for name, only in subsets.items():
             try:
                 found = asdict(trend(list(results.values()), factor, only=only))
-            except ValueError:
+            except ValueError as fault:
+                if not str(fault).startswith(NOTHING):
+                    raise
                 found = {"networks": 0}
             rows[factor, name] = found
     return pd.DataFrame.from_dict(rows, orient="index").drop(columns="factor", errors="ignore")
@@ -237,7 +241,8 @@ def holds(compared: pd.DataFrame) -> str:
     Parameters
     ----------
     compared : DataFrame
-        From :func:`compare`; of each factor, the first row is the one to hold.
+        From :func:`compare`; of each factor, the first row is the one to hold, and the last that of
+        the networks that are finished in every sense.
 
     Returns
     -------
@@ -255,18 +260,24 @@ def holds(compared: pd.DataFrame) -> str:
     for factor, rows in compared.groupby(level=0, sort=False):
         found = [verdict(row) for row in rows.itertuples()]
         counts = zip(rows.index.get_level_values(1), rows.networks, found, strict=True)
-        whole, parts = found[0], set(found[1:])
-        if parts <= {whole}:
-            undecided = whole == "can't tell"
-            so = "finished ones alone say no more" if undecided else "unfinished ones don't make it"
-        elif whole == "can't tell":
-            so = "a hint and no verdict, for which networks are finished is no accident"
-        elif parts <= {whole, "can't tell"}:
-            so = "so unfinished ones may have made it, or the others are too few to show it"
-        else:
-            so = "so unfinished ones may well have made it"
+        whole, finished = found[0], found[-1]
         each = "; ".join(f"{name} ({int(n)}): {words}" for name, n, words in counts)
-        said.append(f"**{factor.capitalize()}.** {each}; {so}.")
+        if len(found) == 1:
+            so = ""
+        elif whole == "can't tell" == finished:
+            so = " The finished networks don't settle it either."
+        elif whole == "can't tell":
+            so = " A hint and no verdict, as which networks are finished is no accident."
+        elif set(found) <= {whole, "can't tell"} and finished == whole:
+            so = " So this trend is not the work of unfinished networks."
+        elif set(found) <= {whole, "can't tell"}:
+            so = (
+                " So unfinished networks may have made this trend, or those that are left are too "
+                "few to show it."
+            )
+        else:
+            so = " So unfinished networks may well have made this trend."
+        said.append(f"**{factor.capitalize()}.** {each}.{so}")
     return "\n\n".join(said)
 
 
@@ -376,7 +387,7 @@ def depth_in_words(depths: pd.DataFrame) -> str:
     longer, shorter = depths.low > 1, depths.high < 1
     said = {
         "makes segments longer, against the claim,": longer,
-        "makes them shorter, as claimed,": shorter,
+        f"makes {'them' if longer.any() else 'segments'} shorter, as claimed,": shorter,
         "can't be told from no change": ~(longer | shorter),
     }
     said = [f"{words} at {', '.join(depths.index[at])}" for words, at in said.items() if at.any()]
@@ -441,13 +452,15 @@ def shares(result) -> pd.Series:
     return (scores / result.minima.groupby(CELL).loss.mean()).rename("TO-score / loss")
 
 
-def shares_by_family(families=("fc", "cnn", "resnet")) -> pd.DataFrame:
+def shares_by_family(families=("fc", "cnn", "resnet"), profile=None) -> pd.DataFrame:
     """Median of :func:`shares`: a row a data set, a column a family, from what is stored.
 
     Parameters
     ----------
     families : sequence of str
         What the experiments' names begin with.
+    profile : str, optional
+        As for :func:`stored`.
 
     Returns
     -------
@@ -461,7 +474,7 @@ def shares_by_family(families=("fc", "cnn", "resnet")) -> pd.DataFrame:
     ['fc']
     """
     found = {family: {} for family in families}
-    for name, result in stored().items():
+    for name, result in stored(profile=profile).items():
         family, _, dataset = name.partition("-")
         if family in found:
             found[family][dataset] = shares(result).median()
@@ -518,8 +531,8 @@ def lower_minima(results: dict) -> str:
     >>> import toscore as ts
     >>> from toscore import trends
     >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
-    >>> trends.lower_minima(results)[:53]
-    'The widest networks have lower minima than the narrow'
+    >>> trends.lower_minima(results)[:49]
+    'On average, the minima of the widest networks are'
     """
     wide, deep = [], []
     for result in results.values():
@@ -527,9 +540,9 @@ def lower_minima(results: dict) -> str:
         wide += list(loss.iloc[:, -1] < loss.iloc[:, 0])
         deep += list(loss.iloc[-1] < loss.iloc[0])
     return (
-        f"The widest networks have lower minima than the narrowest in {sum(wide)} of {len(wide)} "
-        "pairs of data set and depth, and the deepest lower ones than the shallowest in "
-        f"{sum(deep)} of {len(deep)} pairs of data set and width."
+        "On average, the minima of the widest networks are lower than those of the narrowest in "
+        f"{sum(wide)} of {len(wide)} pairs of data set and depth, and those of the deepest lower "
+        f"than those of the shallowest in {sum(deep)} of {len(deep)} pairs of data set and width."
     )
 
 
@@ -660,8 +673,9 @@ def bounded(result):
     --------
     >>> import toscore as ts
     >>> from toscore.trends import bounded
-    >>> int(bounded(ts.load_or_run("fc-mnist", "laptop")).passes.cut.sum())
-    0
+    >>> result = ts.load_or_run("fc-mnist", "laptop")
+    >>> bool(bounded(result).scores().score.le(result.scores().score).all())
+    True
     """
     dataset = result.manifest["settings"]["dataset"]
     before = result.passes.get("cut", False)  # where this has been done already
@@ -705,6 +719,8 @@ def stored(family: str = "", *, profile=None, results=None) -> dict:
 
     Raises
     ------
+    ValueError
+        No name begins so.
     MissingResult
         Nothing is stored, and no ``profile`` was given here.
 
@@ -715,6 +731,8 @@ def stored(family: str = "", *, profile=None, results=None) -> dict:
     True
     """
     names = [name for name in ATLAS if name.startswith(family)]
+    if not names:
+        raise ValueError(f"no cell of the atlas begins with {family!r}: use fc, cnn or resnet")
     asked = profile or os.environ.get("TOSCORE_PROFILE")
     found = [_found(names, one, results) for one in ([asked] if asked else ["gpu", "laptop"])]
     most = max(found, key=len)
