@@ -609,7 +609,7 @@ FOUR = {"cnn-cifar100": 2, "cnn-fashion_mnist": 2}
 def test_what_the_book_shows_is_stored():
     shown = {name for name, profile in STORED if profile == "laptop"}
     assert set(experiment.ATLAS) <= shown
-    assert len([name for name in shown if name.startswith("kinds-")]) >= 2
+    assert len([name for name in shown if name.startswith("kinds-")]) >= 4
 
 
 @pytest.mark.parametrize(("name", "profile"), STORED)
