@@ -266,11 +266,12 @@ def test_a_killed_run_resumes_and_repeats_nothing(smoke, tmp_path, workers):
 
 
 def command(monkeypatch, capsys, *words) -> tuple[int | None, str]:
-    """Exit status of `toscore` with these words, and what it says beside its result."""
+    """Exit status of `toscore` with these words, and what it says: first on stderr."""
     monkeypatch.setattr(sys, "argv", ["toscore", *words])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    return end.value.code, capsys.readouterr().err
+    out, err = capsys.readouterr()
+    return end.value.code, err + out
 
 
 def test_a_worker_process_is_killed(tiny, tmp_path, monkeypatch, capfd):
@@ -968,16 +969,12 @@ def test_flags_and_profiles_are_confirmed_too(tiny, tmp_path):
 def test_confirming_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):
     go(tmp_path)
     monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
-    arguments = ["toscore", "rerun", NAME, "--profile", "smoke", "--confirm"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert not end.value.code and "TO-score" in capsys.readouterr().out
+    words = "rerun", NAME, "--profile", "smoke", "--confirm"
+    code, said = command(monkeypatch, capsys, *words)
+    assert not code and "TO-score" in said
     assert len(load_or_run(NAME, "smoke").manifest["confirmed"]) == 1
-    monkeypatch.setattr(sys, "argv", [*arguments, "--minima", "1"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 2 and "leave --minima out" in capsys.readouterr().err
+    code, said = command(monkeypatch, capsys, *words, "--minima", "1")
+    assert code == 2 and "leave --minima out" in said
 
 
 # -- images ----------------------------------------------------------------------------------------
@@ -1141,6 +1138,18 @@ def test_a_full_disk_is_explained_once(tiny, tmp_path, monkeypatch, capsys):
         code, said = command(monkeypatch, capsys, *words)
     line = said.splitlines()[-1]
     assert code == 2 and "2 of 4 parts are stored" in line and line.count("same command") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_after_fresh_the_advice_is_to_go_on_without_it(tiny, tmp_path, monkeypatch, capsys, number):
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    words = ("run", NAME, "--profile", "smoke", "--workers", "1")
+    with monkeypatch.context() as patch:
+        failing_replace(patch, 3, number)
+        code, said = command(monkeypatch, capsys, *words, "--fresh")
+    assert code == 2 and "without --fresh" in said.splitlines()[-1]
+    code, said = command(monkeypatch, capsys, *words)
+    assert not code and said.startswith("2 of 4 parts are there already")
 
 
 def test_an_archive_that_does_not_fit_names_its_place(tmp_path, monkeypatch, capsys):

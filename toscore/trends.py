@@ -51,7 +51,6 @@ __all__ = [
 
 FLOOR = 1e-6  # TO-scores below this count as this: rounding in float32 is not far
 DRAWS = 1999
-NOTHING = "no two of these networks differ in"  # how an error begins
 
 
 @dataclass(frozen=True)
@@ -134,12 +133,20 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     if factor not in ("width", "depth"):
         raise ValueError(f"factor must be 'width' or 'depth', got {factor!r}")
     results = results if isinstance(results, list | tuple) else [results]
+    found = _trend(results, factor, seed, only)
+    if found is None:
+        raise ValueError(f"no two of these networks differ in {factor} alone")
+    return found
+
+
+def _trend(results, factor, seed=0, only=None) -> Trend | None:
+    """The :func:`trend`, or None where no two networks differ in the factor alone."""
     draw = np.random.default_rng(seed)
     groups = [_groups(result, factor, draw, only) for result in results]
     groups = [some for some in groups if some]  # a result none of whose networks count is no sample
     flat = [group for some in groups for group in some]
     if not any(np.ptp(x) for x, _ in flat):
-        raise ValueError(f"{NOTHING} {factor} alone")
+        return None
     # least squares with one intercept a group: numerator and denominator of the slope, by result
     above = np.array([sum(_centred(x) @ y for x, y in some) for some in groups])
     below = np.array([sum(_centred(x) @ x for x, _ in some) for some in groups])
@@ -225,13 +232,8 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
     rows = {}
     for factor in ("width", "depth"):
         for name, only in subsets.items():
-            try:
-                found = asdict(trend(list(results.values()), factor, only=only))
-            except ValueError as fault:
-                if not str(fault).startswith(NOTHING):
-                    raise
-                found = {"networks": 0}
-            rows[factor, name] = found
+            found = _trend(results.values(), factor, only=only)
+            rows[factor, name] = asdict(found) if found else {"networks": 0}
     return pd.DataFrame.from_dict(rows, orient="index").drop(columns="factor", errors="ignore")
 
 
