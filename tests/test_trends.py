@@ -379,6 +379,7 @@ def test_a_pass_above_the_ceiling_is_cut(made):
     for _, row in below.passes.iterrows():
         ends = [loss[(*row[CELL], row[side])] for side in "ij"]
         assert row.saddle == pytest.approx(np.log(10) + max(ends))
+        assert row.excess == pytest.approx(row.saddle - max(ends))
     for cell, rows in below.segments.groupby(CELL):
         np.testing.assert_array_equal(rows.death, below.barcodes()[cell].death)
         finite = rows[np.isfinite(rows.death)]
@@ -388,6 +389,7 @@ def test_a_pass_above_the_ceiling_is_cut(made):
     assert (below.passes[searched][["i", "j"]] == found.passes[["i", "j"]]).all(axis=None)
     low = bounded(replace(found, passes=found.passes.assign(saddle=found.minima.loss.max())))
     assert not low.passes.cut.any() and (low.passes.rested == found.passes.rested).all()
+    assert (low.passes.excess == found.passes.excess).all()
 
 
 def test_a_segment_is_no_longer_than_guessing():

@@ -696,6 +696,8 @@ def bounded(result):
     passes["rested"] &= ~passes.cut
     # what is added comes last: the profiles are those of the rows before
     passes = pd.concat([passes, *added], ignore_index=True)
+    guessing = ceiling(dataset, np.zeros((1, 2)))[0]  # over the higher end
+    passes["excess"] = passes.excess.mask(passes.cut, guessing)
     result = replace(result, passes=passes)
     return replace(result, segments=_segments(result.barcodes()))
 
