@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -22,9 +23,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tqdm import tqdm
 
 import toscore as ts
-from toscore import MissingResult, cli, experiment, load_or_run, reproduce, run
+from toscore import MissingResult, cli, experiment, load_or_run, minima, reproduce, run
 from toscore.reproduce import confirm, rerun
 
 NAME = "fc-mnist"
@@ -301,40 +303,43 @@ def test_a_worker_process_is_killed(tiny, tmp_path, monkeypatch, capfd):
     finished = parts(folder)
     assert 0 < len(finished) < 8
     code, said = command(monkeypatch, capfd, *words)
-    assert not code and f"{len(finished)} of 8 parts are there already" in said
+    assert not code and f"{len(finished)}/8 [00:00<?" in said
     assert {k: parts(folder)[k] for k in finished} == finished
     assert_same_numbers(load_or_run(NAME, "smoke"), go(tmp_path / "whole"))
 
 
-def test_only_a_run_that_is_resumed_tells_what_is_there(tiny, tmp_path, monkeypatch, capsys):
+def test_the_bar_of_a_resumed_run_begins_with_what_is_there(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
     words = ("run", NAME, "--profile", "smoke", "--workers", "1")
     path = tmp_path / NAME / "smoke" / "manifest.json"
+    code, said = command(monkeypatch, capsys, *words)
+    assert not code and "4/4" in said and "3/4 [00:00<?" not in said
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
+    next(path.parent.glob("parts/passes-*")).unlink()
+    (path.parent / "parts" / ".minima-1.npz.1.part").touch()  # as a kill may leave it
+    code, said = command(monkeypatch, capsys, *words)
+    assert not code and "4/4" in said and "3/4 [00:00<?" in said
+    assert minima.tqdm is tqdm
 
-    def lose_a_part():
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
-        next(path.parent.glob("parts/passes-*")).unlink()
-        (path.parent / "parts" / ".minima-1.npz.1.part").touch()  # as a kill may leave it
 
-    new = command(monkeypatch, capsys, *words)
-    finished = command(monkeypatch, capsys, *words)
-    lose_a_part()
-    resumed = command(monkeypatch, capsys, *words)
-    assert not resumed[0] and resumed[1].startswith("3 of 4 parts are there already")
-    lose_a_part()
-    fresh = command(monkeypatch, capsys, *words, "--fresh")
-    lose_a_part()
-    other = replace(tiny, weight_decay=0.5)
-    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", other)
-    refused = command(monkeypatch, capsys, *words)
-    others = new, finished, fresh, refused
-    assert [code or 0 for code, _ in others] == [0, 0, 0, 2]
-    assert not any("parts are there" in said for _, said in others)
+def test_time_left_is_that_of_the_parts_of_this_run():
+    """By hand: of ten parts six are there, and each of the others takes ten seconds."""
+    bar = cli._Bar(total=10, file=io.StringIO(), mininterval=0)
+    now = bar.start_t
+    bar._time = lambda: now
+    bar.update(4)
+    bar.update(2)
+    assert "6/10 [00:00<?" in str(bar)
+    for done, left in ((7, "00:10<00:30"), (8, "00:20<00:20")):
+        now += 10
+        bar.update()
+        assert f"{done}/10 [{left}" in str(bar)
 
 
 KILLER = """
 import os, pickle, random, signal, sys, time
 import torch
+from tqdm import tqdm
 from toscore import experiment, run
 settings, folder, seconds = pickle.loads(bytes.fromhex(sys.argv[1]))
 experiment.EXPERIMENTS["fc-mnist"]["smoke"] = settings
@@ -1149,7 +1154,7 @@ def test_after_fresh_the_advice_is_to_go_on_without_it(tiny, tmp_path, monkeypat
         code, said = command(monkeypatch, capsys, *words, "--fresh")
     assert code == 2 and "without --fresh" in said.splitlines()[-1]
     code, said = command(monkeypatch, capsys, *words)
-    assert not code and said.startswith("2 of 4 parts are there already")
+    assert not code and "2/4 [00:00<?" in said
 
 
 def test_an_archive_that_does_not_fit_names_its_place(tmp_path, monkeypatch, capsys):

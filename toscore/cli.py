@@ -13,6 +13,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import typer
+from tqdm import tqdm
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets.")
@@ -58,10 +59,8 @@ def run(
             "processes on one card: leave --workers out, or name a cluster with --scheduler, whose "
             "workers have one card each (--resources GPU=1)"
         )
-    if not fresh:
-        _tell_what_is_there(wanted, folder)
     settings = {"workers": workers, "scheduler": scheduler, "data_root": data}
-    with _names_full_disk(folder):
+    with _names_full_disk(folder), _times_left():
         result = experiment.run(name, profile, fresh=fresh, **settings)
     print(result.provenance())
     print(result.scores().pivot_table(index=["width", "depth"], values="score").to_string())
@@ -177,20 +176,32 @@ def _column(path: Path, columns: list[str]) -> pd.DataFrame:
     return table[columns] if len(table) else table[columns].astype(float)
 
 
-def _tell_what_is_there(settings, folder: Path) -> None:
-    """Say how much of a run that is resumed is done: its bar counts that as done in no time."""
-    from toscore.experiment import _read_manifest
+class _Bar(tqdm):
+    """A bar that begins with the parts that are there, whose time is not of this run."""
 
-    manifest = _read_manifest(folder)
-    if not manifest or manifest["finished"] or manifest["settings_digest"] != settings.digest():
-        return
-    there = len(list((folder / "parts").glob("*.npz")))
-    if there:
-        total = 2 * len(settings.widths) * len(settings.depths) * len(settings.seeds)
-        print(
-            f"{there} of {total} parts are there already: the bar's first times left are too short",
-            file=sys.stderr,
-        )
+    def update(self, n: int | None = None) -> bool | None:
+        """Count one part, or ``n`` that were there."""
+        if n is None:
+            return super().update()
+        self.initial += n
+        self.n += n
+        self.last_print_n += n
+        return self.refresh()
+
+
+@contextmanager
+def _times_left() -> Iterator[None]:
+    """Let the bar of a run that is resumed tell times left that are right from the first part on.
+
+    Here, as a change of the modules that decide the numbers would mark all stored results stale.
+    """
+    from toscore import minima
+
+    before, minima.tqdm = minima.tqdm, _Bar
+    try:
+        yield
+    finally:
+        minima.tqdm = before
 
 
 def _full(fault: OSError) -> bool:
