@@ -148,15 +148,15 @@ def said(whole, *others):
 def test_a_trend_of_unfinished_networks_is_told_from_one_that_holds():
     falls, rises, open_, gone = (0.2, 0.8, 0.01), (1.2, 8, 0.01), (0.2, 8, 0.5), (np.nan,) * 3
     assert said(falls) == "**Width.** some 0 (12): agrees."
-    assert "is not the work of unfinished" in said(falls, falls, falls)
-    assert "is not the work of unfinished" in said(falls, open_, falls)
+    assert "is not the work of what is unfinished" in said(falls, falls, falls)
+    assert "is not the work of what is unfinished" in said(falls, open_, falls)
     # the last are finished in every sense: if they can't tell, nothing is shown
-    assert "networks may have made this trend" in said(falls, falls, open_)
-    assert "networks may have made this trend" in said(falls, gone)
-    assert "networks may well have made this trend" in said(falls, rises, falls)
-    assert "networks may well have made this trend" in said(falls, falls, rises)
-    assert "don't settle it either" in said(open_, open_, gone)
-    assert "don't settle it either" in said(open_, rises, open_)
+    assert "what is unfinished may have made this trend" in said(falls, falls, open_)
+    assert "what is unfinished may have made this trend" in said(falls, gone)
+    assert "what is unfinished may well have made this trend" in said(falls, rises, falls)
+    assert "what is unfinished may well have made this trend" in said(falls, falls, rises)
+    assert "doesn't settle it either" in said(open_, open_, gone)
+    assert "doesn't settle it either" in said(open_, rises, open_)
     assert "A hint and no verdict" in said(open_, open_, rises)
     assert "some 0 (12): can't tell; some 1 (12): contradicts." in said(open_, rises)
 
@@ -169,6 +169,77 @@ def test_networks_that_meet_no_other_are_not_counted():
     table = trends_by.compare({"a": alone}, {"all": None, "at rest": at_rest})
     assert table.loc["width"].networks.tolist() == [12, 0]
     assert table.loc["depth"].networks.tolist() == [12, 4]
+
+
+def with_unfinished(unfinished):
+    """Of three minima, the segments are 1 / width and ten; stationary and at rest but for some."""
+    cells = [(w, 1, s) for w in (2, 4, 8) for s in (0, 1)]
+    codes = {c: barcode_of_minima([0.0, 1, 1], [(0, 1), (0, 2)], [1 + 1 / c[0], 11]) for c in cells}
+    segments = [
+        pd.DataFrame(dict(zip(CELL, c, strict=True)) | dict(code.to_frame().items()))
+        for c, code in codes.items()
+    ]
+    keys = [dict(zip(CELL, c, strict=True)) for c in cells]
+    minima = [
+        k | {"minimum": m, "stationary": ("m", m) not in unfinished} for k in keys for m in range(3)
+    ]
+    passes = [
+        k | {"i": 0, "j": j, "rested": ("p", j) not in unfinished} for k in keys for j in (1, 2)
+    ]
+    return SimpleNamespace(
+        barcodes=lambda: codes,
+        minima=pd.DataFrame(minima),
+        passes=pd.DataFrame(passes),
+        segments=pd.concat(segments),
+    )
+
+
+def test_finished_segments_by_hand():
+    def which(*unfinished):
+        found = trends_by.finished(with_unfinished(unfinished))
+        assert len({tuple(w) for w in found.values()}) == 1 and len(found) == 6
+        return found[2, 1, 0].tolist()
+
+    assert which() == [True, True, True]
+    assert which(("m", 0)) == [False, True, True]
+    assert which(("m", 2)) == which(("p", 2)) == which(("m", 2), ("p", 2)) == [True, True, False]
+    assert which(("p", 1)) == [True, False, True]
+
+
+@pytest.mark.parametrize("unfinished", [("m", 2), ("p", 2)])
+def test_segments_that_are_not_finished_do_not_count(unfinished):
+    whole = trend(with_unfinished([]), "width")
+    part = trend(with_unfinished([unfinished]), "width", only=trends_by.finished)
+    assert part.ratio == pytest.approx(0.5) and part.networks == 6
+    assert 0.9 < whole.ratio < 1
+    none = with_unfinished([("p", 1), ("p", 2)])
+    table = trends({"a": none, "b": with_unfinished([unfinished])}, only=trends_by.finished)
+    assert table.networks.tolist() == [0, 6, 6] and table.ratio.isna().tolist() == [
+        True,
+        False,
+        False,
+    ]
+    said = trends_by.claims({"width": table})
+    assert said.loc["a"].tolist() == ["–", "–", "can't tell"]
+
+
+def test_a_single_minimum_counts_if_it_is_stationary():
+    def alone(stationary):
+        cells = [(w, 1, 0) for w in (2, 4)]
+        codes = {c: barcode_of_minima([0.0], np.zeros((0, 2), int), []) for c in cells}
+        keys = [dict(zip(CELL, c, strict=True)) for c in cells]
+        minima = pd.DataFrame([k | {"minimum": 0, "stationary": stationary} for k in keys])
+        segments = pd.concat(
+            [pd.DataFrame(k | dict(codes[2, 1, 0].to_frame().items())) for k in keys]
+        )
+        passes = pd.DataFrame(columns=[*CELL, "i", "j", "rested"])
+        return SimpleNamespace(
+            barcodes=lambda: codes, minima=minima, passes=passes, segments=segments
+        )
+
+    assert trend(alone(True), only=trends_by.finished).networks == 2
+    with pytest.raises(ValueError, match="no two of these networks differ in width alone"):
+        trend(alone(False), only=trends_by.finished)
 
 
 def test_a_barcode_without_a_death_is_an_error_in_every_comparison():

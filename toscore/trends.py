@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ __all__ = [
     "depth_by_width",
     "depth_in_words",
     "findings",
+    "finished",
     "holds",
     "intervals",
     "lower_minima",
@@ -107,8 +108,9 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
         What changes.
     seed : int
         Of the resamples and permutations.
-    only : callable Result -> set of (width, depth, seed), optional
-        Which networks to count, such as :func:`at_rest`; all by default.
+    only : callable Result -> set of (width, depth, seed), or dict of them to bool (n,), optional
+        Which networks to count, such as :func:`at_rest`, or which segments of them, such as
+        :func:`finished`; all by default.
 
     Returns
     -------
@@ -172,7 +174,7 @@ def _trend(results, factor, seed=0, only=None) -> Trend | None:
     )
 
 
-def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
+def trends(results: dict, factor: str = "width", seed: int = 0, only=None) -> pd.DataFrame:
     """One row a result, and one for all of them: the fields of :class:`Trend`, by name.
 
     Parameters
@@ -183,11 +185,13 @@ def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
         What changes.
     seed : int
         Of the resamples and permutations.
+    only : callable, optional
+        As of :func:`trend`. Where it leaves nothing to compare, a row holds NaN, and 0 networks.
 
     Raises
     ------
     ValueError
-        As :func:`trend`.
+        As :func:`trend`, if all count.
 
     Examples
     --------
@@ -195,10 +199,13 @@ def trends(results: dict, factor: str = "width", seed: int = 0) -> pd.DataFrame:
     >>> trends(stored("fc-mnist", profile="laptop")).index.tolist()
     ['fc-mnist']
     """
-    rows = {name: asdict(trend(result, factor, seed)) for name, result in results.items()}
+    samples = {name: [result] for name, result in results.items()}
     if len(results) > 1:
-        rows["all"] = asdict(trend(list(results.values()), factor, seed))
-    return pd.DataFrame.from_dict(rows, orient="index")
+        samples["all"] = list(results.values())
+    some = trend if only is None else _trend
+    found = {name: some(sample, factor, seed, only) for name, sample in samples.items()}
+    rows = {name: asdict(row) if row else {"networks": 0} for name, row in found.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[f.name for f in fields(Trend)])
 
 
 def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
@@ -209,8 +216,9 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
     results : dict of name -> Result
         Stored experiments, such as :func:`stored` finds.
     subsets : dict of str -> callable or None, optional
-        Which networks to count, as ``only`` of :func:`trend`; by default all, those that are
-        :func:`at_rest`, those that are :func:`stationary`, and those that are both.
+        What to count, as ``only`` of :func:`trend`; by default all networks, those that are
+        :func:`at_rest`, those that are :func:`stationary`, those that are both, and the
+        :func:`finished` segments of all.
 
     Returns
     -------
@@ -229,6 +237,7 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
     if subsets is None:
         subsets = {"all networks": None, "paths at rest": at_rest, "stationary": stationary}
         subsets["both"] = lambda result: at_rest(result) & stationary(result)
+        subsets["finished segments"] = finished
     rows = {}
     for factor in ("width", "depth"):
         for name, only in subsets.items():
@@ -238,13 +247,13 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
 
 
 def holds(compared: pd.DataFrame) -> str:
-    """Whether the trends of all networks hold for the finished ones alone, as Markdown.
+    """Whether the trends of all networks hold for what is finished alone, as Markdown.
 
     Parameters
     ----------
     compared : DataFrame
         From :func:`compare`; of each factor, the first row is the one to hold, and the last that of
-        the networks that are finished in every sense.
+        what is finished in every sense.
 
     Returns
     -------
@@ -267,18 +276,18 @@ def holds(compared: pd.DataFrame) -> str:
         if len(found) == 1:
             so = ""
         elif whole == "can't tell" == finished:
-            so = " The finished networks don't settle it either."
+            so = " What is finished doesn't settle it either."
         elif whole == "can't tell":
-            so = " A hint and no verdict, as which networks are finished is no accident."
+            so = " A hint and no verdict, as it is no accident what is finished."
         elif set(found) <= {whole, "can't tell"} and finished == whole:
-            so = " So this trend is not the work of unfinished networks."
+            so = " So this trend is not the work of what is unfinished."
         elif set(found) <= {whole, "can't tell"}:
             so = (
-                " So unfinished networks may have made this trend, or those that are left are too "
-                "few to show it."
+                " So what is unfinished may have made this trend, or what is left is too little "
+                "to show it."
             )
         else:
-            so = " So unfinished networks may well have made this trend."
+            so = " So what is unfinished may well have made this trend."
         said.append(f"**{factor.capitalize()}.** {each}.{so}")
     return "\n\n".join(said)
 
@@ -333,6 +342,38 @@ def stationary(result) -> set:
     True
     """
     return {cell for cell, rows in result.minima.groupby(CELL) if rows.stationary.all()}
+
+
+def finished(result) -> dict:
+    """Which segments begin at a stationary minimum and end at the height of a path at rest.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+
+    Returns
+    -------
+    dict of (width, depth, seed) -> bool array (n,)
+        In the order of the network's barcode. Of a segment without end the minimum alone counts.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import finished
+    >>> result = ts.load_or_run("fc-mnist", "laptop")
+    >>> {cell: len(which) for cell, which in finished(result).items()}[2, 1, 0]
+    5
+    """
+    rested = dict(list(result.passes.groupby(CELL).rested))
+    minima = result.minima.set_index([*CELL, "minimum"]).stationary
+    which = {}
+    for cell, rows in result.segments.groupby(CELL):
+        ends = rows.saddle >= 0
+        whole = minima[cell][rows.minimum].to_numpy(copy=True)
+        whole[ends] &= rested[cell].to_numpy()[rows.saddle[ends]] if ends.any() else True
+        which[cell] = whole
+    return which
 
 
 def depth_by_width(results: dict) -> pd.DataFrame:
@@ -558,7 +599,12 @@ def _groups(result, factor: str, draw, only) -> list[tuple[np.ndarray, np.ndarra
         if wanted is not None and (width, depth, seed) not in wanted:
             continue
         code.to_score()  # refuses a barcode whose segments are not all known
-        lengths = code.lengths[np.isfinite(code.lengths)]
+        counts = np.ones(len(code), bool)
+        if isinstance(wanted, dict):
+            counts = wanted[width, depth, seed]
+        lengths = code.lengths[np.isfinite(code.lengths) & counts]
+        if not len(lengths) and not (len(code) == 1 and counts.all()):
+            continue  # none of its segments counts
         scores = np.zeros(1 + DRAWS)  # a single minimum obstructs nothing
         if len(lengths):
             which = draw.integers(len(lengths), size=(DRAWS, len(lengths)))
@@ -811,9 +857,10 @@ def claims(by: dict) -> pd.DataFrame:
     columns = {}
     for factor, table in by.items():
         columns[factor] = [
-            f"×{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" for r in table.itertuples()
+            f"×{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" if pd.notna(r.ratio) else "–"
+            for r in table.itertuples()
         ]
-        columns[f"{factor}: p"] = table.p.map("{:.2g}".format)
+        columns[f"{factor}: p"] = table.p.map("{:.2g}".format).where(table.p.notna(), "–")
         columns[f"{factor}: claim"] = [verdict(row) for row in table.itertuples()]
     return pd.DataFrame(columns, index=next(iter(by.values())).index)
 
