@@ -322,6 +322,11 @@ def test_the_bar_of_a_resumed_run_begins_with_what_is_there(tiny, tmp_path, monk
     assert minima.tqdm is tqdm
 
 
+def test_a_bar_that_is_not_shown_counts_nothing():
+    bar = cli._Bar(total=4, disable=True)  # as TQDM_DISABLE=1 has it
+    assert not bar.update(2) and not bar.update()
+
+
 def test_time_left_is_that_of_the_parts_of_this_run():
     """By hand: of ten parts six are there, and each of the others takes ten seconds."""
     bar = cli._Bar(total=10, file=io.StringIO(), mininterval=0)

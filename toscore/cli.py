@@ -181,8 +181,8 @@ class _Bar(tqdm):
 
     def update(self, n: int | None = None) -> bool | None:
         """Count one part, or ``n`` that were there."""
-        if n is None:
-            return super().update()
+        if n is None or self.disable:
+            return super().update(n or 1)
         self.initial += n
         self.n += n
         self.last_print_n += n
