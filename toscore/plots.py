@@ -559,7 +559,7 @@ def trends(table, ax=None):
     ax.axvline(1.0, color="0.5", ls="--", lw=1)
     places = [y + 0.5 * (name == "all") for y, name in enumerate(table.index)]
     ax.set_yticks(places, [str(name) for name in table.index])
-    per = {"width": "per doubled width", "depth": "per added layer"}[table.factor.iloc[0]]
+    per = {"width": "per doubled width", "depth": "per added layer or block"}[table.factor.iloc[0]]
     ax.set(xscale="log", xlabel=f"TO-score × … {per}")
     decades = np.log10(max(table.high.max(), 1) / min(table.low.min(), 1))
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 1.5 else (1.0,)))
