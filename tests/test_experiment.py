@@ -1174,6 +1174,26 @@ def test_an_archive_that_does_not_fit_names_its_place(tmp_path, monkeypatch, cap
     assert code == 2 and "nothing.csv" in said and "make room" not in said
 
 
+@pytest.mark.parametrize(
+    "content, fault",
+    [
+        (
+            "loss\n0,1\n0,5\n",
+            "more fields in a row than columns ['loss']: write decimals with a point",
+        ),
+        ("loss\n0.5\nabc\n", "column 'loss' holds 'abc', which is no number"),
+        ("loss\n0.1\n0.5,3,4\n", "no table of comma-separated values"),
+        ("", "no table of comma-separated values"),
+        ("height\n1.0\n", "has columns ['height'], but needs ['loss']"),
+    ],
+)
+def test_a_table_that_is_no_list_of_losses(tmp_path, monkeypatch, capsys, content, fault):
+    path = tmp_path / "losses.csv"
+    path.write_text(content)
+    code, said = command(monkeypatch, capsys, "barcode", str(path))
+    assert code == 2 and str(path) in said and fault in said and len(said.splitlines()) == 1
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """A Dask scheduler and two worker processes: its address, and the workers."""

@@ -168,10 +168,24 @@ def costs(table: pd.DataFrame) -> list[str]:
 
 def _column(path: Path, columns: list[str]) -> pd.DataFrame:
     """The named columns of a CSV file, or an error that says which are there."""
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as fault:
+        raise ValueError(
+            f"{path} is no table of comma-separated values: {str(fault).strip()}"
+        ) from fault
     missing = [c for c in columns if c not in table]
     if missing:
         raise ValueError(f"{path} has columns {list(table)}, but needs {columns}")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first field for a name
+        raise ValueError(
+            f"{path} has more fields in a row than columns {list(table)}: write decimals with a "
+            "point, as 0.5 and not 0,5"
+        )
+    for name in columns:
+        bad = table.loc[pd.to_numeric(table[name], errors="coerce").isna(), name].dropna()
+        if len(bad):
+            raise ValueError(f"{path}: column {name!r} holds {bad.iloc[0]!r}, which is no number")
     # a file without rows has columns of no type
     return table[columns] if len(table) else table[columns].astype(float)
 
