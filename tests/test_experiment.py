@@ -308,17 +308,32 @@ def test_a_worker_process_is_killed(tiny, tmp_path, monkeypatch, capfd):
     assert_same_numbers(load_or_run(NAME, "smoke"), go(tmp_path / "whole"))
 
 
-def test_the_bar_of_a_resumed_run_begins_with_what_is_there(tiny, tmp_path, monkeypatch, capsys):
+def test_only_the_bar_of_a_run_that_is_resumed_begins_with_what_is_there(
+    tiny, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
     words = ("run", NAME, "--profile", "smoke", "--workers", "1")
     path = tmp_path / NAME / "smoke" / "manifest.json"
-    code, said = command(monkeypatch, capsys, *words)
-    assert not code and "4/4" in said and "3/4 [00:00<?" not in said
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
-    next(path.parent.glob("parts/passes-*")).unlink()
-    (path.parent / "parts" / ".minima-1.npz.1.part").touch()  # as a kill may leave it
+
+    def lose_a_part():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": None}))
+        next(path.parent.glob("parts/passes-*")).unlink()
+        (path.parent / "parts" / ".minima-1.npz.1.part").touch()  # as a kill may leave it
+
+    new = command(monkeypatch, capsys, *words)
+    finished = command(monkeypatch, capsys, *words)
+    lose_a_part()
     code, said = command(monkeypatch, capsys, *words)
     assert not code and "4/4" in said and "3/4 [00:00<?" in said
+    lose_a_part()
+    fresh = command(monkeypatch, capsys, *words, "--fresh")
+    lose_a_part()
+    other = replace(tiny, weight_decay=0.5)
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", other)
+    refused = command(monkeypatch, capsys, *words)
+    others = new, finished, fresh, refused
+    assert [code or 0 for code, _ in others] == [0, 0, 0, 2]
+    assert not any("3/4 [00:00<?" in said for _, said in others)
     assert minima.tqdm is tqdm
 
 
@@ -344,7 +359,6 @@ def test_time_left_is_that_of_the_parts_of_this_run():
 KILLER = """
 import os, pickle, random, signal, sys, time
 import torch
-from tqdm import tqdm
 from toscore import experiment, run
 settings, folder, seconds = pickle.loads(bytes.fromhex(sys.argv[1]))
 experiment.EXPERIMENTS["fc-mnist"]["smoke"] = settings

@@ -34,17 +34,15 @@ from toscore.trends import (
 
 def result(score, widths=(2, 4, 8), depths=(1, 2), seeds=(0, 1), rested=None):
     """Networks with two minima each, whose segment has the length score(width, depth, seed)."""
-    codes, passes, segments = {}, [], []
+    codes, passes = {}, []
     for cell in ((w, d, s) for w in widths for d in depths for s in seeds):
         code = barcode_of_minima([0.0, 1.0], [(0, 1)], [1.0 + score(*cell)])
         codes[cell] = code
         keys = dict(zip(CELL, cell, strict=True))
         ok = rested is None or rested(*cell)
         passes.append(keys | {"i": 0, "j": 1, "rested": ok})
-        segments.append(pd.DataFrame(keys | dict(code.to_frame().items())))
-    return SimpleNamespace(
-        barcodes=lambda: codes, passes=pd.DataFrame(passes), segments=pd.concat(segments)
-    )
+    segments = experiment._segments(codes)
+    return SimpleNamespace(barcodes=lambda: codes, passes=pd.DataFrame(passes), segments=segments)
 
 
 def test_a_power_law_is_found():
@@ -108,6 +106,8 @@ def test_a_result_without_a_network_that_counts_is_left_out():
 def test_bad_factors():
     with pytest.raises(ValueError, match="'width' or 'depth', got 'length'"):
         trend(result(lambda w, d, s: 1.0), "length")
+    with pytest.raises(ValueError, match="'width' or 'depth', got 'length'"):
+        trends({"a": with_unfinished([])}, "length", only=trends_by.finished)
     with pytest.raises(ValueError, match="differ in depth alone"):
         trend(result(lambda w, d, s: 1.0, depths=(1,)), "depth")
 
@@ -175,10 +175,6 @@ def with_unfinished(unfinished):
     """Of three minima, the segments are 1 / width and ten; stationary and at rest but for some."""
     cells = [(w, 1, s) for w in (2, 4, 8) for s in (0, 1)]
     codes = {c: barcode_of_minima([0.0, 1, 1], [(0, 1), (0, 2)], [1 + 1 / c[0], 11]) for c in cells}
-    segments = [
-        pd.DataFrame(dict(zip(CELL, c, strict=True)) | dict(code.to_frame().items()))
-        for c, code in codes.items()
-    ]
     keys = [dict(zip(CELL, c, strict=True)) for c in cells]
     minima = [
         k | {"minimum": m, "stationary": ("m", m) not in unfinished} for k in keys for m in range(3)
@@ -190,7 +186,7 @@ def with_unfinished(unfinished):
         barcodes=lambda: codes,
         minima=pd.DataFrame(minima),
         passes=pd.DataFrame(passes),
-        segments=pd.concat(segments),
+        segments=experiment._segments(codes),
     )
 
 
@@ -214,11 +210,8 @@ def test_segments_that_are_not_finished_do_not_count(unfinished):
     assert 0.9 < whole.ratio < 1
     none = with_unfinished([("p", 1), ("p", 2)])
     table = trends({"a": none, "b": with_unfinished([unfinished])}, only=trends_by.finished)
-    assert table.networks.tolist() == [0, 6, 6] and table.ratio.isna().tolist() == [
-        True,
-        False,
-        False,
-    ]
+    assert table.networks.tolist() == [0, 6, 6]
+    assert table.ratio.isna().tolist() == [True, False, False]
     said = trends_by.claims({"width": table})
     assert said.loc["a"].tolist() == ["–", "–", "can't tell"]
 
@@ -229,12 +222,11 @@ def test_a_single_minimum_counts_if_it_is_stationary():
         codes = {c: barcode_of_minima([0.0], np.zeros((0, 2), int), []) for c in cells}
         keys = [dict(zip(CELL, c, strict=True)) for c in cells]
         minima = pd.DataFrame([k | {"minimum": 0, "stationary": stationary} for k in keys])
-        segments = pd.concat(
-            [pd.DataFrame(k | dict(codes[2, 1, 0].to_frame().items())) for k in keys]
-        )
-        passes = pd.DataFrame(columns=[*CELL, "i", "j", "rested"])
         return SimpleNamespace(
-            barcodes=lambda: codes, minima=minima, passes=passes, segments=segments
+            barcodes=lambda: codes,
+            minima=minima,
+            passes=pd.DataFrame(columns=[*CELL, "i", "j", "rested"]),
+            segments=experiment._segments(codes),
         )
 
     assert trend(alone(True), only=trends_by.finished).networks == 2

@@ -132,8 +132,6 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
     >>> trend(ts.load_or_run("fc-mnist", "laptop"), "depth").networks
     12
     """
-    if factor not in ("width", "depth"):
-        raise ValueError(f"factor must be 'width' or 'depth', got {factor!r}")
     results = results if isinstance(results, list | tuple) else [results]
     found = _trend(results, factor, seed, only)
     if found is None:
@@ -143,6 +141,8 @@ def trend(results, factor: str = "width", seed: int = 0, only=None) -> Trend:
 
 def _trend(results, factor, seed=0, only=None) -> Trend | None:
     """The :func:`trend`, or None where no two networks differ in the factor alone."""
+    if factor not in ("width", "depth"):
+        raise ValueError(f"factor must be 'width' or 'depth', got {factor!r}")
     draw = np.random.default_rng(seed)
     groups = [_groups(result, factor, draw, only) for result in results]
     groups = [some for some in groups if some]  # a result none of whose networks count is no sample
@@ -204,6 +204,11 @@ def trends(results: dict, factor: str = "width", seed: int = 0, only=None) -> pd
         samples["all"] = list(results.values())
     some = trend if only is None else _trend
     found = {name: some(sample, factor, seed, only) for name, sample in samples.items()}
+    return _table(found)
+
+
+def _table(found: dict) -> pd.DataFrame:
+    """A row for each :class:`Trend`; NaN, and 0 networks, for each None."""
     rows = {name: asdict(row) if row else {"networks": 0} for name, row in found.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=[f.name for f in fields(Trend)])
 
@@ -238,12 +243,12 @@ def compare(results: dict, subsets: dict | None = None) -> pd.DataFrame:
         subsets = {"all networks": None, "paths at rest": at_rest, "stationary": stationary}
         subsets["both"] = lambda result: at_rest(result) & stationary(result)
         subsets["finished segments"] = finished
-    rows = {}
-    for factor in ("width", "depth"):
-        for name, only in subsets.items():
-            found = _trend(results.values(), factor, only=only)
-            rows[factor, name] = asdict(found) if found else {"networks": 0}
-    return pd.DataFrame.from_dict(rows, orient="index").drop(columns="factor", errors="ignore")
+    found = {
+        (factor, name): _trend(results.values(), factor, only=only)
+        for factor in ("width", "depth")
+        for name, only in subsets.items()
+    }
+    return _table(found).drop(columns="factor")
 
 
 def holds(compared: pd.DataFrame) -> str:
@@ -312,13 +317,19 @@ def at_rest(result) -> set:
     >>> at_rest(result) <= set(result.barcodes())
     True
     """
+    return {cell for cell, which in _rested(result).items() if which.all()}
+
+
+def _rested(result) -> dict:
+    """For each network, which segments end at the height of a path at rest, or never."""
     rested = dict(list(result.passes.groupby(CELL).rested))
-    networks = set()
+    which = {}
     for cell, rows in result.segments.groupby(CELL):
-        which = rows.saddle[rows.saddle >= 0]
-        if not len(which) or rested[cell].to_numpy()[which].all():
-            networks.add(cell)
-    return networks
+        saddle = rows.saddle.to_numpy()
+        which[cell] = saddle < 0
+        if (saddle >= 0).any():
+            which[cell] |= rested[cell].to_numpy(bool)[saddle]
+    return which
 
 
 def stationary(result) -> set:
@@ -365,15 +376,11 @@ def finished(result) -> dict:
     >>> {cell: len(which) for cell, which in finished(result).items()}[2, 1, 0]
     5
     """
-    rested = dict(list(result.passes.groupby(CELL).rested))
-    minima = result.minima.set_index([*CELL, "minimum"]).stationary
-    which = {}
-    for cell, rows in result.segments.groupby(CELL):
-        ends = rows.saddle >= 0
-        whole = minima[cell][rows.minimum].to_numpy(copy=True)
-        whole[ends] &= rested[cell].to_numpy()[rows.saddle[ends]] if ends.any() else True
-        which[cell] = whole
-    return which
+    rested, minima = _rested(result), result.minima.set_index([*CELL, "minimum"]).stationary
+    return {
+        cell: rested[cell] & minima[cell][rows.minimum].to_numpy()
+        for cell, rows in result.segments.groupby(CELL)
+    }
 
 
 def depth_by_width(results: dict) -> pd.DataFrame:
@@ -599,9 +606,8 @@ def _groups(result, factor: str, draw, only) -> list[tuple[np.ndarray, np.ndarra
         if wanted is not None and (width, depth, seed) not in wanted:
             continue
         code.to_score()  # refuses a barcode whose segments are not all known
-        counts = np.ones(len(code), bool)
-        if isinstance(wanted, dict):
-            counts = wanted[width, depth, seed]
+        whole = np.ones(len(code), bool)
+        counts = wanted[width, depth, seed] if isinstance(wanted, dict) else whole
         lengths = code.lengths[np.isfinite(code.lengths) & counts]
         if not len(lengths) and not (len(code) == 1 and counts.all()):
             continue  # none of its segments counts
