@@ -7,7 +7,8 @@ A point-gradient is f and its gradient at one point, over the whole training set
 plain loop (load the parameters into the module, forward, backward), and the wide network of the
 paper's authors, which puts M models side by side as groups of channels. All compute the same
 numbers, which is checked. And where does the time of ``connect`` go? Results go to
-``results/benchmark-throughput/``, row by row.
+``results/benchmark-throughput/``, row by row; those of another device than the CPU into a folder
+of their own, ``results/benchmark-throughput-cuda/``.
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="cpu")
     device = parser.parse_args().device
+    folder = FOLDER if device == "cpu" else FOLDER.with_name(f"{FOLDER.name}-{device}")
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # for the rivals too: Landscape's are never rounded so
     rows, parts = [], []
     for name, (data_name, images, family, width, depth) in CASES.items():
         data = ts.load_data(data_name, n_train=images, n_test=10)
@@ -164,10 +167,10 @@ def main():
         loops = table[table.method == "loop over models"].set_index("network")
         slow = table.network.map(loops["gradients a second"])
         table["over the loop"] = table["gradients a second"] / slow
-        write(FOLDER / f"{device}.csv", table, "%.4g")
+        write(folder / f"{device}.csv", table, "%.4g")
         parts.append({"network": name, "parameters": landscape.dim} | shares(landscape))
-        write(FOLDER / f"{device}-shares.csv", parts, "%.2f")
-    manifest(FOLDER, device=device, points=POINTS, repeats=REPEATS)
+        write(folder / f"{device}-shares.csv", parts, "%.2f")
+    manifest(folder, device=device, points=POINTS, repeats=REPEATS)
     print(pd.DataFrame(parts).round(2).to_string(index=False))
     wide = table.pivot(index="method", columns="network").reindex(list(methods))
     print(wide.round(2).to_string())

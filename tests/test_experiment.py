@@ -1072,6 +1072,36 @@ def test_no_gpu_is_said_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_run_cannot_go_on_with_is_refused_by_file(tmp_path, tiny, monkeypatch, capsys):
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    done = go(tmp_path)
+    folder = tmp_path / NAME / "smoke"
+    manifest, parts = folder / "manifest.json", sorted((folder / "parts").glob("*.npz"))
+    text, part = manifest.read_text(), parts[0].read_bytes()
+    cli.run(NAME, "smoke")  # what is finished needs no parts
+    manifest.write_text(text.replace(json.dumps(done.manifest["finished"]), "null"))
+    for broken in (part[: len(part) // 2], part[:60] + b"?" + part[61:], b""):
+        parts[0].write_bytes(broken)
+        with pytest.raises(ValueError, match=f"{re.escape(str(parts[0]))} is damaged: delete it"):
+            cli.run(NAME, "smoke")
+    parts[0].unlink()
+    cli.run(NAME, "smoke", workers=1)
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "segments.csv"), done.segments)
+    for broken in (text[: len(text) // 2], "[]", '{"name": "fc-mnist"}', ""):
+        manifest.write_text(broken)
+        named = f"{re.escape(str(manifest))} is damaged .* toscore run {NAME} --profile smoke --fre"
+        for command in (cli.list_experiments, lambda: cli.run(NAME, "smoke")):
+            with pytest.raises(ValueError, match=named):
+                command()
+        with pytest.raises(ValueError, match=named):
+            cli.rerun(NAME, "smoke")
+    manifest.unlink()
+    with pytest.raises(ValueError, match=f"{len(parts)} parts and no manifest.json"):
+        cli.run(NAME, "smoke")
+    cli.run(NAME, "smoke", fresh=True, workers=1)
+    assert state_of(tmp_path) == "done" and (tmp_path / NAME / "smoke.old").exists()
+
+
 class Started(Exception):
     """In place of a run."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -30,8 +33,11 @@ def list_experiments() -> None:
 
     "about": what others of the same family and profile took.
     """
-    from toscore.experiment import states
+    from toscore.experiment import EXPERIMENTS, _find, states
 
+    for name, profiles in EXPERIMENTS.items():
+        for profile in profiles:
+            _manifest(_find(name, profile, None)[1])
     table = states()
     print(table.drop(columns="seconds").assign(cost=costs(table)).to_string(index=False))
 
@@ -59,6 +65,8 @@ def run(
             "processes on one card: leave --workers out, or name a cluster with --scheduler, whose "
             "workers have one card each (--resources GPU=1)"
         )
+    if not fresh:
+        _refuse_damaged(folder)
     settings = {"workers": workers, "scheduler": scheduler, "data_root": data}
     with _names_full_disk(folder), _times_left():
         result = experiment.run(name, profile, fresh=fresh, **settings)
@@ -83,8 +91,9 @@ def rerun(
 ) -> None:
     """Compute one network of a stored result again, and compare it with what is stored."""
     from toscore import reproduce
-    from toscore.experiment import load_or_run
+    from toscore.experiment import _find, load_or_run
 
+    _manifest(_find(name, profile, None)[1])
     if confirm and minima is not None:
         raise ValueError("--confirm compares passes too: leave --minima out")
     if confirm:
@@ -216,6 +225,51 @@ def _times_left() -> Iterator[None]:
         yield
     finally:
         minima.tqdm = before
+
+
+def _manifest(folder: Path) -> dict | None:
+    """What a result says of itself, or an error that names the file."""
+    file = folder / "manifest.json"
+    if not file.exists():
+        return None
+    try:
+        found = json.loads(file.read_text())
+        missing = {"settings_digest", "finished"} - set(found)
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (ValueError, TypeError) as fault:
+        raise ValueError(
+            f"{file} is damaged ({fault}): put back a copy of it, or make the result anew with: "
+            f"toscore run {folder.parent.name} --profile {folder.name} --fresh"
+        ) from fault
+    return found
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Raise for a result that a run can't go on with; what names the file is raised here.
+
+    Nothing in a part tells its settings: the manifest does, which is written before the first one.
+    """
+    manifest = _manifest(folder)
+    if manifest and manifest["finished"]:
+        return
+    parts = sorted((folder / "parts").glob("*.npz"))
+    if parts and not manifest:
+        raise ValueError(
+            f"{folder} holds {len(parts)} parts and no manifest.json, so that nobody knows by which "
+            "settings they were made: put it back, or start over with --fresh"
+        )
+    for part in parts:
+        try:
+            with ZipFile(part) as archive:
+                whole = archive.testzip() is None
+        except (BadZipFile, EOFError, NotImplementedError, zlib.error):
+            whole = False
+        if not whole:
+            raise ValueError(
+                f"{part} is damaged: delete it and give the same command again, which computes "
+                "this part once more"
+            )
 
 
 def _full(fault: OSError) -> bool:
