@@ -256,8 +256,8 @@ def _refuse_damaged(folder: Path) -> None:
     parts = sorted((folder / "parts").glob("*.npz"))
     if parts and not manifest:
         raise ValueError(
-            f"{folder} holds {len(parts)} parts and no manifest.json, so that nobody knows by which "
-            "settings they were made: put it back, or start over with --fresh"
+            f"{folder} holds {len(parts)} parts and no manifest.json, so that nobody knows by "
+            "which settings they were made: put it back, or start over with --fresh"
         )
     for part in parts:
         try:
