@@ -339,3 +339,19 @@ def test_tables_can_be_sorted(browser):
                 different = len(set(orders[0])) > 1
                 assert not different or orders[0] != orders[1], f"{name}: column {j} stays"
         page.close()
+
+
+def test_what_goes_on_to_the_right_fades(browser):
+    """On a phone that is seen at a glance, and no longer where one has come to the end."""
+    page = browser.new_page(viewport=PHONE)
+    page.goto((HTML / "notebooks/12_atlas.html").as_uri(), wait_until="networkidle")
+    page.wait_for_selector("main .more", state="attached")
+    beyond = """() => [...document.querySelectorAll("main .more, main table, main .cell_output")]
+        .filter(e => ["auto", "scroll"].includes(getComputedStyle(e).overflowX))
+        .map(e => [e.classList.contains("more"), e.scrollWidth > e.clientWidth + 2])"""
+    pairs = page.evaluate(beyond)
+    assert all(fades == goes_on for fades, goes_on in pairs)
+    assert {fades for fades, _ in pairs} == {True, False}
+    page.evaluate("document.querySelectorAll('.more').forEach(e => { e.scrollLeft = 1e6; })")
+    page.wait_for_function("!document.querySelector('main .more')")
+    page.close()

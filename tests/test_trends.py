@@ -120,11 +120,35 @@ def test_the_figure_shows_every_row():
     assert np.allclose(points, 0.5)
 
 
-def test_depth_at_each_width_on_its_own():
+def test_each_size_on_its_own():
     one = result(lambda w, d, s: 5.0 if (w, d) == (2, 2) else 1.0)
-    table = trends_by.depth_by_width({"a": one, "b": one})
+    table = trends_by.at_each_size({"a": one, "b": one}, "depth")
     assert list(table.index) == ["width 2", "width 4", "width 8"]
     assert np.allclose(table.ratio, [5, 1, 1]) and np.allclose(table.tau, [1, 0, 0])
+    falls = result(lambda w, d, s: 1.0 / w if d == 2 else 1.0)
+    results = {"a": falls, "b": falls}
+    table = trends_by.at_each_size(results, "width")
+    assert list(table.index) == ["depth 1", "depth 2"] and np.allclose(table.ratio, [1, 0.5])
+    assert trends_by.in_words(table) == (
+        "More width makes segments shorter, as claimed, at depth 2, and can't be told from no "
+        "change at depth 1."
+    )
+    said = trends_by._against_claim(results, trends(results, "width"), "width")
+    assert said.endswith("claim. Each depth on its own: can't tell at depth 1; agrees at depth 2.")
+    table = trends_by.at_each_size({"a": result(lambda w, d, s: 1.0, depths=(1,))}, "depth")
+    assert table.ratio.isna().all() and "longer" not in trends_by.in_words(table)
+    with pytest.raises(ValueError, match="factor must be"):
+        trends_by.at_each_size(results, "length")
+
+
+def test_opposite_trends_at_two_sizes_are_told():
+    rows = {"width 2": (2.0, 9.0, 0.01), "width 4": (0.1, 0.5, 0.01), "width 8": (2.0, 9.0, 0.2)}
+    sizes = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p"])
+    assert trends_by.in_words(sizes) == (
+        "More depth makes segments longer, against the claim, at width 2, and makes them shorter, "
+        "as claimed, at width 4, and can't be told from no change at width 8. A single verdict on "
+        "depth says mostly which widths went into it."
+    )
 
 
 def test_claims_in_words():
@@ -148,8 +172,9 @@ def said(whole, *others):
 def test_a_trend_of_unfinished_networks_is_told_from_one_that_holds():
     falls, rises, open_, gone = (0.2, 0.8, 0.01), (1.2, 8, 0.01), (0.2, 8, 0.5), (np.nan,) * 3
     assert said(falls) == "**Width.** some 0 (12): agrees."
-    assert "is not the work of what is unfinished" in said(falls, falls, falls)
-    assert "is not the work of what is unfinished" in said(falls, open_, falls)
+    assert said(falls, falls, falls).endswith("too, as far as the test for rest can see.")
+    assert said(falls, open_, falls).endswith("1 of the 1 narrower choices can't tell.")
+    assert said(falls, open_, falls, falls).endswith("1 of the 2 narrower choices can't tell.")
     # the last are finished in every sense: if they can't tell, nothing is shown
     assert "what is unfinished may have made this trend" in said(falls, falls, open_)
     assert "what is unfinished may have made this trend" in said(falls, gone)
@@ -356,7 +381,10 @@ def test_findings_follow_the_numbers(made):
     )
     text = trends_by.findings({"a": found}, {"width": down, "depth": up})
     assert "TO-score by 0.1 [0.05, 0.15]: the result **agrees with** the claim" in text
-    assert "multiplies it by 8 [4, 12]: the result\n**contradicts** it" in text
+    assert "multiplies it by 8 [4, 12]: the result **contradicts** the claim" in text
+    shares = trends_by.shares(found).unstack("width")
+    falls = int((shares[shares.columns[-1]] < shares[shares.columns[0]]).sum())
+    assert f"in {falls} of {len(shares)} pairs of networks" in text
     assert f"{found.minima.stationary.mean():.0%} of the minima reached" in text
     assert f"{len(found.minima)} minima" in trends_by.contents({"a": found})
 

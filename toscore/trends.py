@@ -25,6 +25,7 @@ from toscore.settings import DATASETS
 
 __all__ = [
     "Trend",
+    "at_each_size",
     "at_rest",
     "below_ceiling",
     "bounded",
@@ -32,11 +33,10 @@ __all__ = [
     "claims",
     "compare",
     "contents",
-    "depth_by_width",
-    "depth_in_words",
     "findings",
     "finished",
     "holds",
+    "in_words",
     "intervals",
     "lower_minima",
     "origins",
@@ -285,7 +285,9 @@ def holds(compared: pd.DataFrame) -> str:
         elif whole == "can't tell":
             so = " A hint and no verdict, as it is no accident what is finished."
         elif set(found) <= {whole, "can't tell"} and finished == whole:
-            so = " So this trend is not the work of what is unfinished."
+            so = " What is finished shows this trend, too, as far as the test for rest can see"
+            lost = found[1:-1].count("can't tell")
+            so += f"; {lost} of the {len(found) - 2} narrower choices can't tell." if lost else "."
         elif set(found) <= {whole, "can't tell"}:
             so = (
                 " So what is unfinished may have made this trend, or what is left is too little "
@@ -383,66 +385,79 @@ def finished(result) -> dict:
     }
 
 
-def depth_by_width(results: dict) -> pd.DataFrame:
-    """One row a width: what one layer more multiplies the TO-score by, over all results.
+def at_each_size(results: dict, factor: str) -> pd.DataFrame:
+    """What a factor multiplies the TO-score by at each value of the other one, over all results.
 
-    Columns ratio, low, high, tau: see :class:`Trend`.
+    Columns ratio, low, high, tau, p: see :class:`Trend`; NaN where no two networks differ.
 
     Parameters
     ----------
     results : dict of name -> Result
         Stored experiments, such as :func:`stored` finds.
+    factor : str
+        "depth", for a row a width, or "width", for a row a depth.
 
     Returns
     -------
     DataFrame
+
+    Raises
+    ------
+    ValueError
+        Another factor.
 
     Examples
     --------
     >>> import toscore as ts
     >>> from toscore import trends
     >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
-    >>> list(trends.depth_by_width(results).index)
+    >>> list(trends.at_each_size(results, "depth").index)
     ['width 2', 'width 4', 'width 8']
     """
+    other = "depth" if factor == "width" else "width"
     networks = {cell for result in results.values() for cell in result.barcodes()}
-    rows = {}
-    for width in sorted({cell[0] for cell in networks}):
-        alike = {cell for cell in networks if cell[0] == width}
-        found = trend(list(results.values()), "depth", only=lambda _, some=alike: some)
-        rows[f"width {width}"] = asdict(found)
-    return pd.DataFrame.from_dict(rows, orient="index")[["ratio", "low", "high", "tau"]]
+    found = {}
+    for size in sorted({cell[CELL.index(other)] for cell in networks}):
+        alike = {cell for cell in networks if cell[CELL.index(other)] == size}
+        only = lambda _, some=alike: some  # noqa: E731
+        found[f"{other} {size}"] = _trend(list(results.values()), factor, only=only)
+    return _table(found)[["ratio", "low", "high", "tau", "p"]]
 
 
-def depth_in_words(depths: pd.DataFrame) -> str:
-    """At which widths one layer more lengthens segments, and at which it shortens them.
+def in_words(sizes: pd.DataFrame) -> str:
+    """At which sizes more of a factor lengthens segments, and at which it shortens them.
 
     Parameters
     ----------
-    depths : DataFrame
-        From :func:`depth_by_width`.
+    sizes : DataFrame
+        From :func:`at_each_size`.
 
     Returns
     -------
     str
+        By the :func:`verdict` at each size.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from toscore.trends import depth_in_words
-    >>> depths = pd.DataFrame({"low": [2.0, 0.5], "high": [9.0, 1.5]}, ["width 2", "width 8"])
-    >>> print(depth_in_words(depths).partition(", and ")[0])
+    >>> from toscore.trends import in_words
+    >>> sizes = pd.DataFrame({"low": [2.0, 0.5], "high": [9.0, 1.5], "p": [0.001, 0.4]})
+    >>> print(in_words(sizes.set_axis(["width 2", "width 8"])).partition(", and ")[0])
     More depth makes segments longer, against the claim, at width 2
     """
-    longer, shorter = depths.low > 1, depths.high < 1
+    factor = "depth" if sizes.index[0].startswith("width") else "width"
+    found = pd.Series([verdict(row) for row in sizes.itertuples()], sizes.index)
+    longer = (found == "contradicts").any()
     said = {
-        "makes segments longer, against the claim,": longer,
-        f"makes {'them' if longer.any() else 'segments'} shorter, as claimed,": shorter,
-        "can't be told from no change": ~(longer | shorter),
+        "contradicts": "makes segments longer, against the claim,",
+        "agrees": f"makes {'them' if longer else 'segments'} shorter, as claimed,",
+        "can't tell": "can't be told from no change",
     }
-    said = [f"{words} at {', '.join(depths.index[at])}" for words, at in said.items() if at.any()]
-    tail = " A single verdict on depth says mostly which widths went into it."
-    return f"More depth {', and '.join(said)}." + tail * bool(longer.any() and shorter.any())
+    places = {k: ", ".join(found.index[found == k]) for k in said}
+    parts = [f"{words} at {places[k]}" for k, words in said.items() if places[k]]
+    other = sizes.index[0].split()[0]
+    tail = f" A single verdict on {factor} says mostly which {other}s went into it."
+    return f"More {factor} {', and '.join(parts)}." + tail * bool(longer and places["agrees"])
 
 
 def intervals(result) -> pd.DataFrame:
@@ -558,10 +573,15 @@ def sizes(results: dict) -> pd.DataFrame:
     minima = pd.concat(r.minima for r in results.values()).groupby(size)
     table = minima[["loss", "train_error", "test_error", "stationary"]].mean()
     table["gradient"] = minima.grad_norm.median()
-    table["rested"] = pd.concat(r.passes for r in results.values()).groupby(size).rested.mean()
+    table["rested"] = _searched(results).groupby(size).rested.mean()
     table["TO-score"] = pd.concat(r.scores() for r in results.values()).groupby(size).score.mean()
     table["TO-score / loss"] = table["TO-score"] / table.loss
     return table
+
+
+def _searched(results: dict) -> pd.DataFrame:
+    """The passes of all results whose path was searched, not bounded by a ceiling alone."""
+    return pd.concat(r.passes[r.passes.maximum.notna()] for r in results.values())
 
 
 def lower_minima(results: dict) -> str:
@@ -892,7 +912,7 @@ def contents(results: dict) -> str:
     '1 of 5 data sets are stored: fc-mnist. In '
     """
     minima = sum(len(r.minima) for r in results.values())
-    paths = sum(len(r.passes) for r in results.values())
+    paths = len(_searched(results))
     which = {}
     for name, result in results.items():
         s, images = result.manifest["settings"], result.manifest["data"]["n_train"]
@@ -992,34 +1012,60 @@ def findings(results: dict, by: dict) -> str:
     >>> trends.findings(results, by)[:10]
     '**Width.**'
     """
-    whole = {factor: table.iloc[-1] for factor, table in by.items()}  # the row of all of them
-    said = {factor: f"**{SAYS[verdict(row)]}**" for factor, row in whole.items()}
-    ratio = {f: f"{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" for f, r in whole.items()}
+    said = {factor: _against_claim(results, by[factor], factor) for factor in ("width", "depth")}
     paths = pd.concat(r.passes for r in results.values())
+    searched = _searched(results)
     cut = paths.cut.sum() if "cut" in paths else 0
     settings = [r.manifest["settings"] for r in results.values()]
     step = "block" if all(s["family"] == "resnet" for s in settings) else "layer"
     settled = max(s["paths"].get("settled", 0.0) for s in settings)
     still = max(s["minima"].get("grad_tol", 1e-4) for s in settings)  # as find_minima has it
+    images = " or ".join(
+        str(n) for n in sorted({r.manifest["data"]["n_train"] for r in results.values()})
+    )
     points = pd.concat(r.minima for r in results.values())
     relative = sizes(results)["TO-score / loss"].unstack()
     falls = int((relative.iloc[:, -1] < relative.iloc[:, 0]).sum())
+    each = pd.concat(shares(r).unstack("width") for r in results.values())
+    lower, alike = int((each.iloc[:, -1] < each.iloc[:, 0]).sum()), len(each)
+    scale = "" if falls == len(relative) else " Where the means do not, scale explains them."
     return f"""**Width.** The claim: barcodes shrink as networks get wider. Here a doubling
-multiplies the TO-score by {ratio["width"]}: the result {said["width"]} the claim.
+multiplies the TO-score by {said["width"]}
 
-**Depth.** The claim is the same. Here one {step} more multiplies it by {ratio["depth"]}: the result
-{said["depth"]} it.
+**Depth.** The claim is the same. Here one {step} more multiplies it by {said["depth"]}
+
+**Setting.** The paper's networks are larger, trained on all images, and have ReLU; these see
+{images} images and have a smooth activation. Where the two differ, that is one possible reason, and
+what is unfinished another.
 
 **Upper bounds.** Every death is a path's maximum, or the bound of chapter 9 where that is lower (so
 for {cut or "none"} of {len(paths)} passes); {paths.certified.sum() or "none"} of the passes are
-certified. {paths.rested.mean():.0%} of the paths had come to rest when they were measured:
-doubling the work had lowered them by less than {settled:.0%} of their climb; the budget of the
-others was used up. The table says where; by how much that makes a TO-score too high, it does not.
+certified. {searched.rested.mean():.0%} of the {len(searched)} paths that were searched had come to
+rest when they were measured: doubling the work had lowered them by less than {settled:.0%} of their
+climb; the budget of the others was used up. The table says where; by how much that makes a TO-score
+too high, it does not.
 
 **Stationarity.** {points.stationary.mean():.0%} of the minima reached a gradient norm of {still:g}.
 Where one did not (the column "gradient" has the median norm), its birth is only an upper bound, and
 the length of its segment is bounded on neither side.
 
-**Height.** Larger networks reach lower losses, so some of the shrinking is a change of scale. As a
+**Height.** Larger networks reach lower losses. Is shrinking more than that change of scale? As a
 share of the loss of the minima the TO-score falls from the narrowest to the widest networks at
-{falls} of {len(relative)} depths."""
+{falls} of {len(relative)} depths, by the means, and in {lower} of {alike} pairs of networks that
+differ in nothing else.{scale}"""
+
+
+def _against_claim(results: dict, table: pd.DataFrame, factor: str) -> str:
+    """What a factor multiplies the TO-score by, the verdict on it, and what that rests on."""
+    row, each, other = table.iloc[-1], table.iloc[:-1], "depth" if factor == "width" else "width"
+    found = verdict(row)
+    so = f"{row.ratio:.2g} [{row.low:.2g}, {row.high:.2g}]: the result **{SAYS[found]}** the claim."
+    if found == "can't tell" and len(each):
+        longer = int((each.ratio > 1).sum())
+        so += f" (p is {row.p:.2g}; it lengthens segments on {longer} of {len(each)} data sets.)"
+    parts = at_each_size(results, factor)
+    if len(parts) > 1:
+        alone = pd.Series([verdict(part) for part in parts.itertuples()], parts.index)
+        places = [f"{v} at {', '.join(some.index)}" for v, some in alone.groupby(alone, sort=False)]
+        so += f" Each {other} on its own: {'; '.join(places)}."
+    return so

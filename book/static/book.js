@@ -37,10 +37,17 @@ const SCROLLS = "main pre, main .cell_output, main .cell_output .output, main ta
 // What scrolls sideways must be reached with the keyboard: the theme forgets tables and some code.
 function reachScrolling() {
   for (const box of document.querySelectorAll(SCROLLS)) {
+    box.classList.remove("more");
     const scrolls = ["auto", "scroll"].includes(getComputedStyle(box).overflowX)
       && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight);
     if (scrolls && !box.querySelector("a, button, input")) box.tabIndex = 0;
+    box.onscroll = () => fade(box);
+    if (scrolls) fade(box);
   }
+}
+// Its right edge fades while there is more to see: phones show no scroll bar at rest.
+function fade(box) {
+  box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
 }
 // A page with formulas shows its text once they are typeset, as they change the length of lines; but
 // it never waits long.
