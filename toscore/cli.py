@@ -24,7 +24,9 @@ app.add_typer(data_app, name="data")
 
 Name = Annotated[str, typer.Argument(help="see `toscore list`")]
 Profile = Annotated[str, typer.Option(help="smoke, laptop or gpu", envvar="TOSCORE_PROFILE")]
-Root = Annotated[Path | None, typer.Option(help="folder of the data sets [default: $TOSCORE_DATA]")]
+Root = Annotated[
+    Path | None, typer.Option(help="folder of the data sets; by default $TOSCORE_DATA")
+]
 
 
 @app.command("list")
@@ -47,9 +49,15 @@ def run(
     name: Name,
     profile: Profile = "laptop",
     fresh: Annotated[
-        bool, typer.Option("--fresh/--resume", help="start over, or go on where a run stopped")
+        bool,
+        typer.Option(
+            "--fresh/--resume", help="start over, or (the default) go on where a run stopped"
+        ),
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="processes; one a core")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="processes; by default one a core, and one in all on a GPU"),
+    ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="address of a Dask scheduler, such as tcp://node:8786")
     ] = None,
@@ -79,7 +87,8 @@ def rerun(
     name: Name,
     profile: Profile = "laptop",
     network: Annotated[
-        tuple[int, int, int] | None, typer.Option(help="width, depth and seed; the smallest one")
+        tuple[int, int, int] | None,
+        typer.Option(help="width, depth and seed, three numbers; by default the smallest one"),
     ] = None,
     data: Root = None,
     minima: Annotated[
@@ -150,7 +159,7 @@ def data_check(root: Root = None) -> None:
 
 @data_app.command("export")
 def data_export(
-    name: str,
+    name: Annotated[str, typer.Argument(help="a name that `toscore data check` lists")],
     out: Annotated[Path, typer.Option(help="folder, or file NAME.npz, to write")] = Path("."),
     root: Root = None,
     download: Annotated[bool, typer.Option("--download", help="fetch it if it is missing")] = False,

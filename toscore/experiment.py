@@ -94,7 +94,7 @@ class Result:
         One row a segment of a barcode.
     profile_t : float64 array (T,)
         Parameters along a path.
-    profiles : float64 array (P, T)
+    profiles : float32 array (P, T)
         The loss along every path, in the order of ``passes``.
 
     Examples

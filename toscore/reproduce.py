@@ -118,7 +118,7 @@ def confirm(name, profile=None, network=None, *, data_root=None, results=None) -
     A result of earlier code is stale, as that code may have given other numbers. If one of its
     networks, made again, has the same digits in every column that is stored, of its minima, passes
     and profiles, a note says which, when and by what, and the result no longer counts as stale.
-    That is evidence for one network and not for each; `toscore run NAME --fresh` makes all anew.
+    That is evidence for one network and not for each; ``toscore run NAME --fresh`` makes all anew.
 
     Parameters
     ----------

@@ -261,7 +261,7 @@ def sortable(table, caption: str) -> None:
 
     Examples
     --------
-    Outside a notebook only its name is printed:
+    Outside a notebook only its type is printed:
 
     >>> import pandas as pd
     >>> from toscore import plots
