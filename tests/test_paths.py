@@ -1,7 +1,7 @@
 """connect and loss_barcode: passes bound from above, their maximum truly found."""
 
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -602,3 +602,21 @@ def test_profiles_below_zero_are_drawn(recwarn):
         assert ax.get_yscale() == scale and ax.get_ylim()[1] > paths.maximum[0]
         plt.close(fig)
     assert not [w for w in recwarn if "log-scaled" in str(w.message)]
+
+
+@pytest.mark.parametrize("ends", [(2.2, 3.1), (0.6, 4.2), (0.08, 3), (0.02, 900), (3e-5, 4e-5)])
+def test_labels_of_a_log_axis_do_not_meet(ends):
+    import matplotlib.pyplot as plt
+
+    from toscore import plots
+
+    fig, ax = plt.subplots(figsize=(3, 2))  # as small as panels get
+    ax.plot([0, 1], ends)
+    ax.set_yscale("log")
+    plots._few_labels(ax)
+    fig.canvas.draw()
+    labels = [t for t in ax.get_yticklabels(which="both") if t.get_text()]
+    boxes = sorted((t.get_window_extent() for t in labels), key=lambda box: box.y0)
+    inside = [b for b in boxes if ax.bbox.y0 - 1 <= (b.y0 + b.y1) / 2 <= ax.bbox.y1 + 1]
+    assert len(inside) >= 2 and not any(a.overlaps(b) for a, b in pairwise(inside))
+    plt.close(fig)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgba_array
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from toscore.barcode import Barcode
 from toscore.interactive import level_slider, relaxing, show
@@ -260,7 +260,19 @@ def profiles(paths, landscape=None, minima=None, ax=None):
     ax.plot(paths.t, paths.maximum, "o", color=mark, ms=3.5, label="highest point")
     scale = "log" if paths.profiles.min(initial=0) >= 0 else "linear"  # a surface may be negative
     ax.set(yscale=scale, xlabel="position along the path", ylabel="loss")
+    if scale == "log":
+        _few_labels(ax)
     return ax
+
+
+def _few_labels(ax) -> None:
+    """Labels that fit where a logarithmic axis y spans little: by default they overlap."""
+    low, high = ax.get_ylim()
+    decades = np.log10(high / low)
+    if decades < 1.7:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if decades > 0.5 else MaxNLocator(4))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def convergence(paths, ax=None):

@@ -26,7 +26,7 @@ function fit() {
     formula.classList.toggle("wide", width > room.clientWidth && room.clientWidth > 0);
   }
   for (const figure of document.querySelectorAll("main .cell_output img")) {
-    const box = figure.parentElement, wide = figure.naturalWidth > 2 * box.clientWidth;
+    const box = figure.parentElement, wide = 0.6 * figure.naturalWidth > box.clientWidth;
     const scrolls = wide && box.clientWidth > 0;
     figure.style.width = scrolls ? `${Math.round(0.6 * figure.naturalWidth)}px` : "";
     box.classList.toggle("scrolls", scrolls);
