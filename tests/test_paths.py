@@ -604,13 +604,14 @@ def test_profiles_below_zero_are_drawn(recwarn):
     assert not [w for w in recwarn if "log-scaled" in str(w.message)]
 
 
-@pytest.mark.parametrize("ends", [(2.2, 3.1), (0.6, 4.2), (0.08, 3), (0.02, 900), (3e-5, 4e-5)])
+@pytest.mark.parametrize("ends", [(0.6, 4.2), (0.9, 5), (2.2, 3.1), (0.08, 3), (0.02, 900)])
 def test_labels_of_a_log_axis_do_not_meet(ends):
     import matplotlib.pyplot as plt
 
     from toscore import plots
 
-    fig, ax = plt.subplots(figsize=(3, 2))  # as small as panels get
+    plots.use_style()
+    fig, ax = plt.subplots(figsize=(3, 1.5))  # here those of the first two would meet by default
     ax.plot([0, 1], ends)
     ax.set_yscale("log")
     plots._few_labels(ax)
