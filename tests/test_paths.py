@@ -610,12 +610,13 @@ def test_labels_of_a_log_axis_do_not_meet(ends):
 
     from toscore import plots
 
-    plots.use_style()
-    fig, ax = plt.subplots(figsize=(3, 1.5))  # here those of the first two would meet by default
-    ax.plot([0, 1], ends)
-    ax.set_yscale("log")
-    plots._few_labels(ax)
-    fig.canvas.draw()
+    with plt.rc_context():
+        plots.use_style()
+        fig, ax = plt.subplots(figsize=(3, 1.5))  # here those of the first two meet by default
+        ax.plot([0, 1], ends)
+        ax.set_yscale("log")
+        plots._few_labels(ax)
+        fig.canvas.draw()
     labels = [t for t in ax.get_yticklabels(which="both") if t.get_text()]
     boxes = sorted((t.get_window_extent() for t in labels), key=lambda box: box.y0)
     inside = [b for b in boxes if ax.bbox.y0 - 1 <= (b.y0 + b.y1) / 2 <= ax.bbox.y1 + 1]
