@@ -1102,6 +1102,20 @@ def test_what_a_run_cannot_go_on_with_is_refused_by_file(tmp_path, tiny, monkeyp
     assert state_of(tmp_path) == "done" and (tmp_path / NAME / "smoke.old").exists()
 
 
+def test_a_scheduler_out_of_reach_costs_no_result(tmp_path, tiny, monkeypatch):
+    import dask
+
+    monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
+    go(tmp_path)
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
+        pytest.raises(OSError, match="127.0.0.1:1"),
+    ):
+        cli.run(NAME, "smoke", fresh=True, scheduler="tcp://127.0.0.1:1")
+    assert [p.name for p in (tmp_path / NAME).iterdir()] == ["smoke"]
+    assert state_of(tmp_path) == "done"
+
+
 class Started(Exception):
     """In place of a run."""
 

@@ -75,6 +75,8 @@ def run(
         )
     if not fresh:
         _refuse_damaged(folder)
+    elif scheduler:
+        _reach(scheduler)
     settings = {"workers": workers, "scheduler": scheduler, "data_root": data}
     with _names_full_disk(folder), _times_left():
         result = experiment.run(name, profile, fresh=fresh, **settings)
@@ -279,6 +281,13 @@ def _refuse_damaged(folder: Path) -> None:
                 f"{part} is damaged: delete it and give the same command again, which computes "
                 "this part once more"
             )
+
+
+def _reach(scheduler: str) -> None:
+    """Raise OSError for a scheduler out of reach, before what is stored is set aside."""
+    from dask.distributed import Client
+
+    Client(scheduler).close()
 
 
 def _full(fault: OSError) -> bool:
