@@ -156,6 +156,7 @@ def test_claims_in_words():
     by = {factor: trends(some, factor) for factor in ("width", "depth")}
     table = trends_by.claims(by)
     assert list(table.index) == ["a", "b", "all"]
+    table = table.map(lambda text: text.replace("\u00a0", " "))  # which keep a cell on one line
     assert (table["width"] == "×0.5 [0.5, 0.5]").all() and (table["depth"] == "×4 [4, 4]").all()
     assert (table["width: claim"] == "agrees").all()
     assert (table["depth: claim"] == "contradicts").all()

@@ -883,7 +883,7 @@ def claims(by: dict) -> pd.DataFrame:
     columns = {}
     for factor, table in by.items():
         columns[factor] = [
-            f"×{r.ratio:.2g} [{r.low:.2g}, {r.high:.2g}]" if pd.notna(r.ratio) else "–"
+            f"×{r.ratio:.2g}\u00a0[{r.low:.2g},\u00a0{r.high:.2g}]" if pd.notna(r.ratio) else "–"
             for r in table.itertuples()
         ]
         columns[f"{factor}: p"] = table.p.map("{:.2g}".format).where(table.p.notna(), "–")
