@@ -351,7 +351,7 @@ def test_what_goes_on_to_the_right_fades(browser):
         .map(e => [e.classList.contains("more"), e.scrollWidth > e.clientWidth + 2])"""
     pairs = page.evaluate(beyond)
     assert all(fades == goes_on for fades, goes_on in pairs)
-    assert {fades for fades, _ in pairs} == {True, False}
+    assert any(fades for fades, _ in pairs)
     page.evaluate("document.querySelectorAll('.more').forEach(e => { e.scrollLeft = 1e6; })")
     page.wait_for_function("!document.querySelector('main .more')")
     page.close()
