@@ -130,8 +130,7 @@ def test_each_size_on_its_own():
     table = trends_by.at_each_size(results, "width")
     assert list(table.index) == ["depth 1", "depth 2"] and np.allclose(table.ratio, [1, 0.5])
     assert trends_by.in_words(table) == (
-        "More width makes segments shorter, as claimed, at depth 2, and can't be told from no "
-        "change at depth 1."
+        "More width makes segments shorter, as claimed, at depth 2, and is not settled at depth 1."
     )
     said = trends_by._against_claim(results, trends(results, "width"), "width")
     assert said.endswith("claim. Each depth on its own: can't tell at depth 1; agrees at depth 2.")
@@ -146,8 +145,8 @@ def test_opposite_trends_at_two_sizes_are_told():
     sizes = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p"])
     assert trends_by.in_words(sizes) == (
         "More depth makes segments longer, against the claim, at width 2, and makes them shorter, "
-        "as claimed, at width 4, and can't be told from no change at width 8. A single verdict on "
-        "depth says mostly which widths went into it."
+        "as claimed, at width 4, and is not settled at width 8. A single verdict on depth "
+        "says mostly which widths went into it."
     )
 
 

@@ -330,8 +330,8 @@ def bootstrap_interval(scores, confidence: float = 0.95, seed: int = 0) -> tuple
     Parameters
     ----------
     scores : float (k,), k >= 2
-        TO-scores of independent runs. With two or three the interval is hardly wider than their
-        range: no resampling makes up for seeds that were not run.
+        TO-scores of independent runs. With two or three the interval is just their range: no
+        resampling makes up for seeds that were not run.
     confidence : float in (0, 1)
         Share of resampled means that lie in the interval.
     seed : int

@@ -42,7 +42,8 @@ class Landscape:
     loss_fn : callable (outputs, targets) -> scalar tensor
         The mean loss over a batch.
     weight_decay : float >= 0
-        The factor of ``|theta|^2 / 2``. Above zero, minima exist and are isolated up to symmetry.
+        The factor of ``|theta|^2 / 2``. Above zero, f grows without end in all directions, so
+        that a lowest point exists where the loss is bounded below.
     device : torch.device, optional
         Default: that of the model's parameters.
     dtype : torch.float32 or torch.float64, optional

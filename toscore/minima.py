@@ -43,7 +43,7 @@ class Minima:
     start : int64 array (N,)
         Number of the starting point each came from; others ended in a minimum already listed.
     evaluations : int64 array (N,)
-        Gradients of the full f spent on each in the second stage.
+        Gradients of the full f, and Hessian-vector products, spent on each in the second stage.
     seconds : float
         Time that all of them took.
 

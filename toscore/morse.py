@@ -111,7 +111,8 @@ def critical_points(surface, n: int = 512, seed: int = 0) -> tuple[torch.Tensor,
 def check_outward(surface, n: int = 33) -> None:
     """Refuse a box on a face of which f does not rise towards the outside.
 
-    Only then do the critical points inside tell the whole story. A torus has no faces.
+    Only where it rises on each do the critical points inside tell the whole story. A torus has no
+    faces.
 
     Parameters
     ----------

@@ -58,7 +58,8 @@ class Paths:
         The path's maximum in each of R independent runs, before it was certified.
     rested : bool array (P,)
         Whether the path of every run had stopped sinking by then (see ``settled`` of
-        :func:`connect`). Where it is False the budget ended first: more would lower it.
+        :func:`connect`). Where it is False the budget or the time ended first: more might
+        lower it.
     certificates : DataFrame
         One row a pass: ``verdict`` (that of :class:`Saddle`; "elsewhere" where no path of this
         height was found to lead over the saddle; "level" where the path is no higher than its end,
@@ -66,12 +67,14 @@ class Paths:
         eigenvalues of the Hessian ``lowest`` and ``second``, the distance ``moved`` from the first
         path's top to the saddle, and the Hessian-vector ``products`` spent.
     skipped : int
-        Pairs of minima that were not refined, as they could not change the barcode.
+        Pairs of minima that were not refined, as they seemed unable to lower a merge of the barcode
+        by more than ``tol`` (see :func:`connect`).
     history : DataFrame
-        One row a pair, run and block: the ``evaluations`` and ``seconds`` spent on the pair so
-        far, and the best path's ``excess`` then.
+        One row a pair, run and block: the ``evaluations`` and ``seconds`` spent in that run
+        so far, and the ``excess`` of its lowest path, where it was looked at.
     evaluations : int
-        Points at which f or its gradient was computed, over all pairs, skipped ones included.
+        Points at which f or its gradient was computed, over all pairs, skipped ones included; but
+        not those of the dense searches for the highest point of a finished path.
     seconds : float
 
     Examples
@@ -232,8 +235,8 @@ class Paths:
         """The barcode of minima with these losses (N,) and passes, with intervals of its deaths.
 
         The interval of a certified pass goes from the saddle to its path's maximum; that of any
-        other from the lowest to the highest maximum of the independent runs (of those that met
-        finite values only).
+        other from what its path has come down to, to the highest maximum of the independent runs
+        (of those that met finite values only).
 
         Parameters
         ----------
@@ -429,7 +432,8 @@ def certify(
     -------
     Paths
         ``maximum`` is lower where that succeeded, and never higher. Where ``certified``, ``saddle``
-        and ``points`` are the saddle's, and the difference to ``maximum`` is what is unproven.
+        and ``points`` are the saddle's (with the verdict "level", those of the path's top), and the
+        difference to ``maximum`` is what is unproven.
 
     Raises
     ------

@@ -43,7 +43,9 @@ class Saddle:
     eigenvalues : float64 array (2,)
         The two lowest of the Hessian (one and NaN where D = 1).
     residuals : float64 array (2,)
-        Norms of H v - lambda v: each eigenvalue is off by no more than that.
+        Norms of H v - lambda v: some eigenvalue of H is as near as that. Up to 1500 parameters,
+        where the whole matrix is formed, a bound of its rounding; above, nothing proves that none
+        lower was missed.
     verdict : str
         "index 1": certified. "index 0", "index 2 or more": a critical point of another kind.
         "degenerate": one of the two eigenvalues is zero to within its residual. "not converged":
@@ -119,7 +121,7 @@ def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start
     vectors : float64 array (D, k)
         Orthonormal.
     residuals : float64 array (k,)
-        Norms of H v - lambda v: bounds of the eigenvalues' errors.
+        Norms of H v - lambda v, see :class:`Saddle`.
 
     Raises
     ------
@@ -188,7 +190,8 @@ def find_saddle(
     Newton steps that lead uphill along the lowest mode of the Hessian and downhill along all
     others, whatever the curvature there is. Up to 1500 parameters they use the whole Hessian;
     above, its eigenpairs within the span of the lowest modes known so far and a Krylov space of
-    the gradient. A step that does not shorten the gradient is cut. All in float64.
+    the gradient. A step that neither shortens the gradient nor changes f as foretold is
+    cut. All in float64.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def default_neighbours(n: int, dim: int) -> int:
     """How many neighbours for n points in R^dim: 4 dim, or log2(n) where that is more.
 
     On a slope half of the neighbours are higher. So the k nearest all are with probability 2^-k,
-    and n 2^-k false minima are to be expected: less than one from k = log2(n) on. The 4 dim are
+    and n 2^-k false minima are to be expected: at most one from k = log2(n) on. The 4 dim are
     for valleys and ridges, which take neighbours on all sides, and what the paper's authors use.
 
     Parameters

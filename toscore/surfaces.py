@@ -562,9 +562,10 @@ def deep_linear(depth: int = 3, decay: float = 0.1) -> Surface:
     """The loss of the deepest thinnest linear network: ``(1 - w_1 w_2 … w_L)^2 + decay |w|^2``.
 
     It has 2^(L - 1) equally low minima, one for each choice of signs whose product is positive. Two
-    layers meet in a saddle at the origin. From three layers on the origin is a minimum itself, a
-    bad one: each good one is reached from it over a saddle of its own. All are on diagonals, with
-    ``|w_i| = t`` and ``decay = t^(L-2) (1 - t^L)``, where the gradient vanishes.
+    layers meet in a saddle at the origin. From three layers on the origin is a minimum itself:
+    each other one is reached from it over a saddle of its own. All are on diagonals, with
+    ``|w_i| = t`` and ``decay = t^(L-2) (1 - t^L)``, where the gradient vanishes. The origin is the
+    bad one as long as ``t^L > (L-2) / (L-1)`` at the others: below a decay of 0.397 for L = 3.
 
     Parameters
     ----------

@@ -451,7 +451,7 @@ def in_words(sizes: pd.DataFrame) -> str:
     said = {
         "contradicts": "makes segments longer, against the claim,",
         "agrees": f"makes {'them' if longer else 'segments'} shorter, as claimed,",
-        "can't tell": "can't be told from no change",
+        "can't tell": "is not settled",
     }
     places = {k: ", ".join(found.index[found == k]) for k in said}
     parts = [f"{words} at {places[k]}" for k, words in said.items() if places[k]]
