@@ -1,0 +1,73 @@
+"""How far above the pass is a path at rest? Some of the atlas's are led on towards a saddle.
+
+    python benchmarks/rest.py --jobs 2
+
+A path rests when doubling the work hardly lowered it: a statement about its own past.
+Here one pass of each convolutional and ResNet-like network of width 4, depth 1 and seed 0 is found
+again, the one of median excess among those at rest, and ``certify`` may work on it for some
+minutes; ``seconds`` are those of the path before. Results go to ``results/benchmark-rest/``, row by row.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+from table import Table
+
+import toscore as ts
+from toscore.experiment import CELL, EXPERIMENTS, _landscape, _train_unit
+
+FOLDER = Path(__file__).parents[1] / "results" / "benchmark-rest"
+NETWORK = 4, 1, 0
+SECONDS = 240  # for each
+DATASETS = "mnist", "cifar10", "svhn", "fashion_mnist", "cifar100"
+NAMES = [f"{family}-{dataset}" for dataset in DATASETS for family in ("cnn", "resnet")]
+
+
+def one(name: str) -> dict:
+    """A pass of one experiment: its excess when at rest, and after more work of another kind."""
+    torch.set_num_threads(1)
+    stored, settings = ts.load_or_run(name, "laptop"), EXPERIMENTS[name]["laptop"]
+    minima, passes = (
+        t[(t[CELL] == [*NETWORK]).all(axis=1)] for t in (stored.minima, stored.passes)
+    )
+    rested = passes[passes.rested].sort_values("excess")
+    pick = rested.iloc[len(rested) // 2]
+    trained = _train_unit(settings, None, NETWORK, None)
+    if not np.allclose(trained["loss"], minima.loss, rtol=1e-3):
+        raise SystemExit(f"{name} has other minima here than on the machine of the stored result")
+    landscape, _ = _landscape(settings, None, NETWORK)
+    theta, pair = torch.from_numpy(trained["theta"]), [[int(pick.i), int(pick.j)]]
+    path = ts.connect(landscape, theta, pair, seed=NETWORK[2], progress=False, **settings.paths)
+    spend = {"budget": 10**9, "seconds": SECONDS, "seed": NETWORK[2], "progress": False}
+    after = ts.certify(landscape, path, **spend)
+    return {
+        "experiment": name,
+        "parameters": landscape.dim,
+        "stored": pick.excess,
+        "excess": path.excess[0],
+        "after": after.excess[0],
+        "verdict": after.certificates.verdict[0],
+        "stationary": bool(minima.stationary.all()),
+        "seconds": after.seconds,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--jobs", type=int, default=1)
+    jobs = parser.parse_args().jobs
+    table = Table(FOLDER / "table.csv", ["experiment"], float_format="%.6g")
+    todo = [name for name in NAMES if {"experiment": name} not in table]
+    pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    for row in pool(joblib.delayed(one)(name) for name in todo):
+        table.add(row)
+    table.finish(network=list(NETWORK), limit=SECONDS, jobs=jobs)
+
+
+if __name__ == "__main__":
+    main()
