@@ -5,7 +5,8 @@
 A path rests when doubling the work hardly lowered it: a statement about its own past.
 Here one pass of each convolutional and ResNet-like network of width 4, depth 1 and seed 0 is found
 again, the one of median excess among those at rest, and ``certify`` may work on it for some
-minutes; ``seconds`` are those of the path before. Results go to ``results/benchmark-rest/``, row by row.
+minutes; ``seconds`` are those of the path before. Results go to ``results/benchmark-rest/``, row by
+row.
 """
 
 from __future__ import annotations
