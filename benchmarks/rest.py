@@ -20,7 +20,8 @@ import torch
 from table import Table
 
 import toscore as ts
-from toscore.experiment import CELL, EXPERIMENTS, _landscape, _train_unit
+from toscore.experiment import EXPERIMENTS, _landscape, _train_unit
+from toscore.reproduce import _of
 
 FOLDER = Path(__file__).parents[1] / "results" / "benchmark-rest"
 NETWORK = 4, 1, 0
@@ -33,9 +34,7 @@ def one(name: str) -> dict:
     """A pass of one experiment: its excess when at rest, and after more work of another kind."""
     torch.set_num_threads(1)
     stored, settings = ts.load_or_run(name, "laptop"), EXPERIMENTS[name]["laptop"]
-    minima, passes = (
-        t[(t[CELL] == [*NETWORK]).all(axis=1)] for t in (stored.minima, stored.passes)
-    )
+    minima, passes = (t[_of(NETWORK, t)] for t in (stored.minima, stored.passes))
     rested = passes[passes.rested].sort_values("excess")
     pick = rested.iloc[len(rested) // 2]
     trained = _train_unit(settings, None, NETWORK, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import sys
 import zlib
 from collections.abc import Iterator
@@ -240,18 +239,19 @@ def _times_left() -> Iterator[None]:
 
 def _manifest(folder: Path) -> dict | None:
     """What a result says of itself, or an error that names the file."""
-    file = folder / "manifest.json"
-    if not file.exists():
-        return None
+    from toscore.experiment import _read_manifest
+
     try:
-        found = json.loads(file.read_text())
+        found = _read_manifest(folder)
+        if found is None:
+            return None
         missing = {"settings_digest", "finished"} - set(found)
         if missing:
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     except (ValueError, TypeError) as fault:
         raise ValueError(
-            f"{file} is damaged ({fault}): put back a copy of it, or make the result anew with: "
-            f"toscore run {folder.parent.name} --profile {folder.name} --fresh"
+            f"{folder / 'manifest.json'} is damaged ({fault}): put back a copy of it, or make the "
+            f"result anew with: toscore run {folder.parent.name} --profile {folder.name} --fresh"
         ) from fault
     return found
 

@@ -419,9 +419,15 @@ def at_each_size(results: dict, factor: str) -> pd.DataFrame:
     found = {}
     for size in sorted({cell[CELL.index(other)] for cell in networks}):
         alike = {cell for cell in networks if cell[CELL.index(other)] == size}
-        only = lambda _, some=alike: some  # noqa: E731
-        found[f"{other} {size}"] = _trend(list(results.values()), factor, only=only)
+        some = _trend(results.values(), factor, only=lambda _, alike=alike: alike)
+        found[f"{other} {size}"] = some
     return _table(found)[["ratio", "low", "high", "tau", "p"]]
+
+
+def _places(sizes: pd.DataFrame) -> dict[str, str]:
+    """Each :func:`verdict` that there is in a table of :func:`at_each_size`, and its sizes."""
+    found = pd.Series([verdict(row) for row in sizes.itertuples()], sizes.index)
+    return {words: ", ".join(at.index) for words, at in found.groupby(found, sort=False)}
 
 
 def in_words(sizes: pd.DataFrame) -> str:
@@ -445,19 +451,17 @@ def in_words(sizes: pd.DataFrame) -> str:
     >>> print(in_words(sizes.set_axis(["width 2", "width 8"])).partition(", and ")[0])
     More depth makes segments longer, against the claim, at width 2
     """
-    factor = "depth" if sizes.index[0].startswith("width") else "width"
-    found = pd.Series([verdict(row) for row in sizes.itertuples()], sizes.index)
-    longer = (found == "contradicts").any()
+    other, places = sizes.index[0].split()[0], _places(sizes)
+    factor = "depth" if other == "width" else "width"
+    longer = "contradicts" in places
     said = {
         "contradicts": "makes segments longer, against the claim,",
         "agrees": f"makes {'them' if longer else 'segments'} shorter, as claimed,",
         "can't tell": "is not settled",
     }
-    places = {k: ", ".join(found.index[found == k]) for k in said}
-    parts = [f"{words} at {places[k]}" for k, words in said.items() if places[k]]
-    other = sizes.index[0].split()[0]
+    parts = [f"{words} at {places[k]}" for k, words in said.items() if k in places]
     tail = f" A single verdict on {factor} says mostly which {other}s went into it."
-    return f"More {factor} {', and '.join(parts)}." + tail * bool(longer and places["agrees"])
+    return f"More {factor} {', and '.join(parts)}." + tail * (longer and "agrees" in places)
 
 
 def intervals(result) -> pd.DataFrame:
@@ -1065,7 +1069,6 @@ def _against_claim(results: dict, table: pd.DataFrame, factor: str) -> str:
         so += f" (p is {row.p:.2g}; it lengthens segments on {longer} of {len(each)} data sets.)"
     parts = at_each_size(results, factor)
     if len(parts) > 1:
-        alone = pd.Series([verdict(part) for part in parts.itertuples()], parts.index)
-        places = [f"{v} at {', '.join(some.index)}" for v, some in alone.groupby(alone, sort=False)]
-        so += f" Each {other} on its own: {'; '.join(places)}."
+        places = "; ".join(f"{words} at {where}" for words, where in _places(parts).items())
+        so += f" Each {other} on its own: {places}."
     return so
