@@ -338,17 +338,18 @@ def test_only_the_bar_of_a_run_that_is_resumed_begins_with_what_is_there(
 
 
 def test_a_bar_that_is_not_shown_counts_nothing():
-    bar = cli._Bar(total=4, disable=True)  # as TQDM_DISABLE=1 has it
-    assert not bar.update(2) and not bar.update()
+    bar = tqdm(total=4, disable=True)  # as TQDM_DISABLE=1 has it
+    experiment._begin_with(bar, 2)
+    assert bar.n == 0
 
 
 def test_time_left_is_that_of_the_parts_of_this_run():
     """By hand: of ten parts six are there, and each of the others takes ten seconds."""
-    bar = cli._Bar(total=10, file=io.StringIO(), mininterval=0)
+    bar = tqdm(total=10, file=io.StringIO(), mininterval=0)
     now = bar.start_t
     bar._time = lambda: now
-    bar.update(4)
-    bar.update(2)
+    experiment._begin_with(bar, 4)
+    experiment._begin_with(bar, 2)
     assert "6/10 [00:00<?" in str(bar)
     for done, left in ((7, "00:10<00:30"), (8, "00:20<00:20")):
         now += 10
@@ -951,6 +952,14 @@ def test_a_result_of_other_code_is_confirmed_where_all_digits_agree(tiny, tmp_pa
     assert state_of(tmp_path) == "stale"
 
 
+def vouch(folder):
+    """Let the manifest say that a result's tables are what the run wrote, and return it."""
+    tables = {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in experiment._FILES}
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"tables": tables}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
+
+
 @pytest.mark.parametrize(
     ("file", "column"),
     [
@@ -959,14 +968,52 @@ def test_a_result_of_other_code_is_confirmed_where_all_digits_agree(tiny, tmp_pa
     ],
 )
 def test_a_result_that_comes_out_otherwise_is_not_confirmed(tiny, tmp_path, file, column):
-    before = go(tmp_path).manifest
+    go(tmp_path)
     path = tmp_path / NAME / "smoke" / f"{file}.csv"
     table = pd.read_csv(path)
     table.loc[0, column] += 1 if table[column].dtype == int else 1e-6
     table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match=f"{file}.csv is missing or not what the run wrote.*--fre"):
+        load_or_run(NAME, "smoke", results=tmp_path)
+    before = vouch(path.parent)
     with pytest.raises(ValueError, match=f"not confirmed.* numbers in {column}.*--fresh"):
         confirm(NAME, "smoke", results=tmp_path)
     assert load_or_run(NAME, "smoke", results=tmp_path).manifest == before
+
+
+def test_a_result_of_another_processor_is_confirmed_by_its_own_code(tiny, tmp_path, monkeypatch):
+    made = go(tmp_path / "results").manifest["source_digest"]
+    folder = tmp_path / "results" / NAME / "smoke"
+    table = pd.read_csv(folder / "minima.csv")
+    table.assign(loss=table.loss * (1 + 1e-6)).to_csv(folder / "minima.csv", index=False)
+    vouch(folder)  # as if other roundings had made it
+    for module in (experiment, reproduce):
+        monkeypatch.setattr(module, "_source_digest", lambda: "present")
+    where = {"results": tmp_path / "results", "code": tmp_path / "old"}
+    with pytest.raises(ValueError, match="old is no checkout of the project"):
+        confirm(NAME, "smoke", **where)
+    shutil.copytree(PROJECT / "toscore", tmp_path / "old" / "toscore")
+    compared = confirm(NAME, "smoke", (2, 1, 0), 2, **where)
+    assert (compared.difference == 0).all() and len(compared) == 3
+    (note,) = load_or_run(NAME, "smoke", results=where["results"]).manifest["confirmed"]
+    assert (note["source_digest"], note["against"], note["n_minima"]) == ("present", made, 2)
+    other = tmp_path / "old" / "toscore" / "minima.py"
+    other.write_text(other.read_text().replace("lr: float = 0.01", "lr: float = 0.02"))
+    with pytest.raises(ValueError, match="fc-mnist was not made by the code in .*old .hash"):
+        confirm(NAME, "smoke", **where)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    program = "from toscore import experiment; print(experiment._source_digest())"
+    asked = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "old")},
+        **{"capture_output": True, "text": True, "check": True, "cwd": tmp_path},
+    )
+    manifest["source_digest"] = asked.stdout.strip()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="not confirmed: network .* other numbers in .*loss"):
+        confirm(NAME, "smoke", **where)
+    with pytest.raises(ValueError, match="leave n_minima out"):
+        confirm(NAME, "smoke", n_minima=2, results=where["results"])
 
 
 def test_flags_and_profiles_are_confirmed_too(tiny, tmp_path):
@@ -975,15 +1022,18 @@ def test_flags_and_profiles_are_confirmed_too(tiny, tmp_path):
     folder = tmp_path / NAME / "smoke"
     flipped = result.passes.assign(rested=~result.passes.rested)
     flipped.to_csv(folder / "passes.csv", index=False)
+    vouch(folder)
     with pytest.raises(ValueError, match="numbers in rested"):
         confirm(NAME, "smoke", network, results=tmp_path)
     result.passes.to_csv(folder / "passes.csv", index=False)
     profiles = result.profiles.copy()
     profiles[0, 7] += 1e-3
     np.savez(folder / "profiles.npz", profile_t=result.profile_t, profiles=profiles)
+    vouch(folder)
     with pytest.raises(ValueError, match="numbers in profiles"):
         confirm(NAME, "smoke", network, results=tmp_path)
     np.savez(folder / "profiles.npz", profile_t=result.profile_t, profiles=result.profiles)
+    vouch(folder)
     for k, other in enumerate((network, max(result.barcodes()))):
         confirm(NAME, "smoke", other, results=tmp_path)
         notes = load_or_run(NAME, "smoke", results=tmp_path).manifest["confirmed"]
@@ -999,6 +1049,8 @@ def test_confirming_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):
     assert len(load_or_run(NAME, "smoke").manifest["confirmed"]) == 1
     code, said = command(monkeypatch, capsys, *words, "--minima", "1")
     assert code == 2 and "leave --minima out" in said
+    code, said = command(monkeypatch, capsys, "rerun", NAME, "--code", str(PROJECT))
+    assert code == 2 and "give --confirm, too" in said
 
 
 # -- images ----------------------------------------------------------------------------------------
@@ -1096,8 +1148,17 @@ def test_what_a_run_cannot_go_on_with_is_refused_by_file(tmp_path, tiny, monkeyp
         with pytest.raises(ValueError, match=named):
             cli.rerun(NAME, "smoke")
     manifest.unlink()
-    with pytest.raises(ValueError, match=f"{len(parts)} parts and no manifest.json"):
-        cli.run(NAME, "smoke")
+    cli.run(NAME, "smoke", workers=1)  # parts say themselves what they are of
+    assert_same_numbers(load_or_run(NAME, "smoke"), done)
+    manifest.unlink()
+    with np.load(parts[0]) as arrays:
+        kept = {k: arrays[k] for k in arrays.files}
+    nameless = {k: v for k, v in kept.items() if k != "origin"}
+    for arrays in (nameless, kept | {"origin": str(kept["origin"]).swapcase()}):
+        np.savez(parts[0], **arrays)
+        named = f"{re.escape(str(parts[0]))} was made under other settings or from other images"
+        with pytest.raises(ValueError, match=named):
+            cli.run(NAME, "smoke")
     cli.run(NAME, "smoke", fresh=True, workers=1)
     assert state_of(tmp_path) == "done" and (tmp_path / NAME / "smoke.old").exists()
 
@@ -1134,11 +1195,12 @@ def test_one_card_gets_one_process(tmp_path, monkeypatch, profile, scale):
         raise Started
 
     monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
-    monkeypatch.setattr(experiment, "run", start)
+    monkeypatch.setattr(experiment, "_data", start)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(Started):
         cli.run(NAME, profile, **scale)
     if profile == "gpu":
-        with pytest.raises(ValueError, match="gpu .* --workers 2 would put 2 .*: leave --workers"):
+        with pytest.raises(ValueError, match="gpu .* 2 workers would put 2 .*: leave workers out"):
             cli.run(NAME, profile, workers=2)
 
 

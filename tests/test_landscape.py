@@ -693,7 +693,7 @@ def test_error(memory):
     model, (x, y) = small(), data(6)
     landscape = Landscape(model, x, y, memory=memory)
     points = landscape.sample(4).reshape(2, 2, -1)
-    outside = torch.randn(11, 6), torch.randint(0, 9, (11,))  # labels of classes unknown are wrong
+    outside = torch.randn(11, 6), torch.arange(11) % CLASSES
     found, held_out = landscape.error(points), landscape.error(points, *outside)
     for i, j in np.ndindex(2, 2):
         module = landscape.module(points[i, j])
@@ -717,6 +717,9 @@ def test_error_refuses():
         landscape.error(theta, x, y[:2])
     with pytest.raises(TypeError, match="integer label"):
         landscape.error(theta, x, y.double())
+    for moved in (y + 1, y - 1):
+        with pytest.raises(ValueError, match=f"the model has {CLASSES} outputs: labels must be"):
+            landscape.error(theta, x, moved)
 
 
 def test_module(case):
@@ -1027,3 +1030,98 @@ def test_one_score_a_sample_has_no_error_rate(shape):
     assert found.train_error is None
     with pytest.raises(ValueError, match="held_out"):
         ts.find_minima(f, 2, held_out=(x, y), progress=False)
+
+
+# -- what would give numbers without a meaning -----------------------------------------------------
+
+
+class Cut(nn.Module):
+    """Passes no gradient on to its first layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 4), nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.first(x)).detach())
+
+
+class Narrowing(Cut):
+    """Rounds to float32 in the middle, whatever comes in."""
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.first(x)).float().to(x.dtype))
+
+
+class Sometimes(nn.Module):
+    """Drops a whole batch in one of 10,000 cases."""
+
+    def forward(self, x):
+        return x * (torch.rand(()) > 1e-4)
+
+
+class Named(nn.Linear):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
+def test_cross_entropy_of_one_score_is_refused():
+    with pytest.raises(ValueError, match="one score is zero.*binary_cross_entropy_with_logits"):
+        Landscape(nn.Linear(6, 1), data(6)[0].float(), torch.zeros(40, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (torch.ones(40), r"need the outputs' shape \(40, 3\), got \(40,\).*targets.long"),
+        (torch.ones(40, 3) / 2, "sums go from 1.5 to 1.5"),
+        (torch.tensor([[-1.0, 1.0, 1.0]]).repeat(40, 1), "the lowest is -1"),
+    ],
+)
+def test_targets_that_are_no_probabilities_are_refused(targets, said):
+    x = data(6)[0].float()
+    with pytest.raises(ValueError, match=said):
+        Landscape(nn.Linear(6, 3), x, targets)
+    Landscape(nn.Linear(6, 3), x, torch.ones(40, 3) / 3)
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_a_column_beside_a_row_is_refused_where_it_is_broadcast(n):
+    x, y = data(6)[0].float()[:n], torch.rand(n)
+
+    def pairs(outputs, targets):
+        return ((outputs - targets) ** 2).mean()
+
+    def squeezed(outputs, targets):
+        return ((outputs.squeeze(1) - targets) ** 2).mean()
+
+    assert float(Landscape(nn.Linear(6, 1), x, y, squeezed).loss(torch.zeros(7))) == pytest.approx(
+        float((y**2).mean())
+    )
+    Landscape(nn.Linear(6, 1), x, y[:, None], pairs)
+    if n > 1:  # one sample has no other to be compared with
+        with pytest.raises(ValueError, match=r"broadcast to all pairs.*targets\[:, None\]"):
+            Landscape(nn.Linear(6, 1), x, y, pairs)
+
+
+def test_a_gradient_that_is_cut_is_refused():
+    x, y = data(6)
+    with pytest.raises(ValueError, match=r"its gradient says .*Take out \.detach\(\)"):
+        Landscape(Cut(), x.float(), y)
+    Landscape(Narrowing(), x.float(), y)  # differences of it are rough, and no proof
+
+
+def test_numbers_drawn_in_the_model_are_noticed_whatever_they_do():
+    x, y = data(6)
+    with pytest.raises(ValueError, match="draws random numbers"):
+        Landscape(nn.Sequential(nn.Linear(6, 3), Sometimes()), x.float(), y)
+
+
+def test_models_and_losses_that_fail_are_told_with_shapes():
+    x, y = data(6)
+    with pytest.raises(TypeError, match="returned a dict, not a tensor.*logits"):
+        Landscape(Named(6, 3), x.float(), y)
+    with pytest.raises(ValueError, match=r"fails on inputs of shape \(8, 6\) and dtype torch.fl"):
+        Landscape(nn.Linear(7, 3), x.float(), y)
+    with pytest.raises(ValueError, match=r"loss_fn fails on outputs of shape \(8, 3\) and targets"):
+        Landscape(nn.Linear(6, 3), x.float(), torch.ones(40, 5), nn.functional.l1_loss)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import sys
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 import typer
-from tqdm import tqdm
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 data_app = typer.Typer(no_args_is_help=True, help="Look after the data sets.")
@@ -34,11 +31,8 @@ def list_experiments() -> None:
 
     "about": what others of the same family and profile took.
     """
-    from toscore.experiment import EXPERIMENTS, _find, states
+    from toscore.experiment import states
 
-    for name, profiles in EXPERIMENTS.items():
-        for profile in profiles:
-            _manifest(_find(name, profile, None)[1])
     table = states()
     print(table.drop(columns="seconds").assign(cost=costs(table)).to_string(index=False))
 
@@ -65,19 +59,9 @@ def run(
     """Run an experiment, or what is left of it, and store its result."""
     from toscore import experiment
 
-    wanted, folder = experiment._find(name, profile, None)
-    if wanted.device == "cuda" and workers and workers > 1:
-        raise ValueError(
-            f"profile {folder.name} computes on a GPU, and --workers {workers} would put {workers} "
-            "processes on one card: leave --workers out, or name a cluster with --scheduler, whose "
-            "workers have one card each (--resources GPU=1)"
-        )
-    if not fresh:
-        _refuse_damaged(folder)
-    elif scheduler:
-        _reach(scheduler)
+    _, folder = experiment._find(name, profile, None)
     settings = {"workers": workers, "scheduler": scheduler, "data_root": data}
-    with _names_full_disk(folder), _times_left():
+    with _names_full_disk(folder):
         result = experiment.run(name, profile, fresh=fresh, **settings)
     print(result.provenance())
     print(result.scores().pivot_table(index=["width", "depth"], values="score").to_string())
@@ -98,16 +82,24 @@ def rerun(
     confirm: Annotated[
         bool, typer.Option("--confirm", help="if all digits agree, note it in the manifest")
     ] = False,
+    code: Annotated[
+        Path | None,
+        typer.Option(
+            help="with --confirm: a checkout of the code that made the result, to compare with "
+            "what it gives here (for results of another kind of processor)"
+        ),
+    ] = None,
 ) -> None:
     """Compute one network of a stored result again, and compare it with what is stored."""
     from toscore import reproduce
-    from toscore.experiment import _find, load_or_run
+    from toscore.experiment import load_or_run
 
-    _manifest(_find(name, profile, None)[1])
-    if confirm and minima is not None:
+    if code and not confirm:
+        raise ValueError("--code says what to confirm a result by: give --confirm, too")
+    if confirm and minima is not None and not code:
         raise ValueError("--confirm compares passes too: leave --minima out")
     if confirm:
-        table = reproduce.confirm(name, profile, network, data_root=data)
+        table = reproduce.confirm(name, profile, network, minima, data_root=data, code=code)
     else:
         table = reproduce.rerun(load_or_run(name, profile), network, data, minima)
     print(table.to_string())
@@ -207,87 +199,6 @@ def _column(path: Path, columns: list[str]) -> pd.DataFrame:
             raise ValueError(f"{path}: column {name!r} holds {bad.iloc[0]!r}, which is no number")
     # a file without rows has columns of no type
     return table[columns] if len(table) else table[columns].astype(float)
-
-
-class _Bar(tqdm):
-    """A bar that begins with the parts that are there, whose time is not of this run."""
-
-    def update(self, n: int | None = None) -> bool | None:
-        """Count one part, or ``n`` that were there."""
-        if n is None or self.disable:
-            return super().update(n or 1)
-        self.initial += n
-        self.n += n
-        self.last_print_n += n
-        return self.refresh()
-
-
-@contextmanager
-def _times_left() -> Iterator[None]:
-    """Let the bar of a run that is resumed tell times left that are right from the first part on.
-
-    Here, as a change of the modules that decide the numbers would mark all stored results stale.
-    """
-    from toscore import minima
-
-    before, minima.tqdm = minima.tqdm, _Bar
-    try:
-        yield
-    finally:
-        minima.tqdm = before
-
-
-def _manifest(folder: Path) -> dict | None:
-    """What a result says of itself, or an error that names the file."""
-    from toscore.experiment import _read_manifest
-
-    try:
-        found = _read_manifest(folder)
-        if found is None:
-            return None
-        missing = {"settings_digest", "finished"} - set(found)
-        if missing:
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except (ValueError, TypeError) as fault:
-        raise ValueError(
-            f"{folder / 'manifest.json'} is damaged ({fault}): put back a copy of it, or make the "
-            f"result anew with: toscore run {folder.parent.name} --profile {folder.name} --fresh"
-        ) from fault
-    return found
-
-
-def _refuse_damaged(folder: Path) -> None:
-    """Raise for a result that a run can't go on with; what names the file is raised here.
-
-    Nothing in a part tells its settings: the manifest does, which is written before the first one.
-    """
-    manifest = _manifest(folder)
-    if manifest and manifest["finished"]:
-        return
-    parts = sorted((folder / "parts").glob("*.npz"))
-    if parts and not manifest:
-        raise ValueError(
-            f"{folder} holds {len(parts)} parts and no manifest.json, so that nobody knows by "
-            "which settings they were made: put it back, or start over with --fresh"
-        )
-    for part in parts:
-        try:
-            with ZipFile(part) as archive:
-                whole = archive.testzip() is None
-        except (BadZipFile, EOFError, NotImplementedError, zlib.error):
-            whole = False
-        if not whole:
-            raise ValueError(
-                f"{part} is damaged: delete it and give the same command again, which computes "
-                "this part once more"
-            )
-
-
-def _reach(scheduler: str) -> None:
-    """Raise OSError for a scheduler out of reach, before what is stored is set aside."""
-    from dask.distributed import Client
-
-    Client(scheduler).close()
 
 
 def _full(fault: OSError) -> bool:

@@ -10,6 +10,8 @@ that was finished. When all are there the parts become tidy tables and a manifes
                              segments.csv    one row a segment of a barcode
                              profiles.npz    the loss along every path
                              parts/          the finished units (kept out of git)
+
+Each part holds the hashes of its settings and images, and the manifest those of the tables.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ import json
 import os
 import platform
 import threading
+import zlib
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import joblib
 import numpy as np
@@ -216,8 +220,9 @@ def run(
     Raises
     ------
     ValueError
-        Unknown name or profile; parts stored under other settings, which are not mixed; no GPU for
-        a profile that needs one; or a worker with other images or other code.
+        Unknown name or profile; parts stored under other settings, which are not mixed; files that
+        are damaged; no GPU for a profile that needs one, or more than one process on it; or a
+        worker with other images or other code.
     DataError
         The data set is not there.
     OSError
@@ -240,6 +245,12 @@ def run(
         raise ValueError(f"workers must be at least 1, got {workers}")
     if workers and scheduler:
         raise ValueError("give workers or a scheduler, not both: a cluster has its own workers")
+    if settings.device == "cuda" and workers and workers > 1:
+        raise ValueError(
+            f"profile {profile} computes on a GPU, and {workers} workers would put {workers} "
+            "processes on one card: leave workers out, or name a cluster by its scheduler, whose "
+            "workers have one card each (--resources GPU=1)"
+        )
     if stored and stored["finished"]:
         return _load(name, profile, folder)
 
@@ -251,8 +262,11 @@ def run(
     if not scheduler:  # processes that are running keep the environment they began with
         data_root = _root(data_root)
     data = _data(settings.dataset, settings.n_train, settings.n_test, data_root)
+    if scheduler:
+        _reach(scheduler)  # before anything is set aside
     if fresh and folder.exists():
         _set_aside(folder)
+    _refuse_parts(folder, _origin(settings, data), stored)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
     made_by = {
         "versions": _versions(),
@@ -403,15 +417,24 @@ def _work(kind, cells, settings, folder, data, data_root, workers, bar) -> None:
     writes, so that a unit's result is stored once and whole wherever it was computed.
     """
     left = [cell for cell in cells if not _part(folder, kind, cell).exists()]
-    bar.update(len(cells) - len(left))
+    _begin_with(bar, len(cells) - len(left))
     if not left:
         return
     jobs = [(kind, settings, data_root, cell, _theta(folder, kind, cell)) for cell in left]
     same = data.checksum, _source_digest()
     compute = _on_cluster if isinstance(workers, str) else _on_processes
     for cell, arrays in compute([(same, *job) for job in jobs], settings, workers):
-        _write_npz(_part(folder, kind, cell), **arrays)
+        _write_npz(_part(folder, kind, cell), **arrays, origin=_origin(settings, data))
         bar.update()
+
+
+def _begin_with(bar, n: int) -> None:
+    """Count n units that were there: they took no time, and must not enter the time left."""
+    if bar.disable:
+        return
+    for count in ("initial", "n", "last_print_n"):
+        setattr(bar, count, getattr(bar, count) + n)
+    bar.refresh()
 
 
 def _theta(folder, kind, cell):
@@ -425,6 +448,13 @@ def _theta(folder, kind, cell):
 def _on_processes(jobs, settings, workers: int):
     pool = joblib.Parallel(n_jobs=min(workers, len(jobs)), return_as="generator_unordered")
     return pool(joblib.delayed(_unit)(*job) for job in jobs)
+
+
+def _reach(scheduler: str) -> None:
+    """Raise OSError for a scheduler out of reach."""
+    from dask.distributed import Client
+
+    Client(scheduler).close()
 
 
 def _on_cluster(jobs, settings, address: str):
@@ -558,11 +588,12 @@ def _assemble(settings, folder, manifest, cells) -> None:
     for cell in cells:
         keys = dict(zip(CELL, cell, strict=True))
         with np.load(_part(folder, "minima", cell)) as part:
-            table = {k: part[k] for k in part.files if k not in ("theta", "seconds")}
+            skip = ("theta", "seconds", "origin")
+            table = {k: part[k] for k in part.files if k not in skip}
             minima.append(pd.DataFrame(keys | {"minimum": np.arange(len(part["theta"]))} | table))
             units[_part(folder, "minima", cell).stem] = round(float(part["seconds"]), 2)
         with np.load(_part(folder, "passes", cell)) as part:
-            skip = ("profile_t", "profiles", "seconds")
+            skip = ("profile_t", "profiles", "seconds", "origin")
             # a cell whose starts all ended in one minimum has no pass, but still columns
             passes.append(pd.DataFrame(keys | {k: part[k] for k in part.files if k not in skip}))
             profile_t = part["profile_t"]
@@ -577,7 +608,9 @@ def _assemble(settings, folder, manifest, cells) -> None:
     _write_csv(folder / "segments.csv", _segments(_barcodes(minima, passes)))
     _write_npz(folder / "profiles.npz", profile_t=profile_t, profiles=profiles)
     manifest |= {"finished": _now(), "seconds": round(sum(units.values()), 1), "parts": units}
-    _write_manifest(folder, manifest)
+    _write_manifest(
+        folder, manifest | {"tables": {name: _sha256(folder / name) for name in _FILES}}
+    )
 
 
 def _segments(barcodes: dict) -> pd.DataFrame:
@@ -619,11 +652,25 @@ def _find(name, profile, results) -> tuple[Settings, Path]:
     return EXPERIMENTS[name][profile], Path(root).expanduser().resolve() / name / profile
 
 
+_FILES = ("minima.csv", "passes.csv", "segments.csv", "profiles.npz")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _load(name, profile, folder) -> Result:
+    manifest = _read_manifest(folder)
+    for file, made in manifest.get("tables", {}).items():
+        if not (folder / file).exists() or _sha256(folder / file) != made:
+            raise ValueError(
+                f"{folder / file} is missing or not what the run wrote: put back a copy of it, or "
+                f"make the result anew with: toscore run {name} --profile {profile} --fresh"
+            )
     tables = {k: pd.read_csv(folder / f"{k}.csv") for k in ("minima", "passes", "segments")}
     with np.load(folder / "profiles.npz") as stored:
         curves = {k: stored[k] for k in ("profile_t", "profiles")}
-    return Result(name, profile, _read_manifest(folder), **tables, **curves)
+    return Result(name, profile, manifest, **tables, **curves)
 
 
 def _set_aside(folder: Path) -> None:
@@ -636,8 +683,49 @@ def _set_aside(folder: Path) -> None:
 
 
 def _read_manifest(folder: Path) -> dict | None:
+    """What a result says of itself; None where nothing was begun."""
     path = folder / "manifest.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text())
+        missing = {"settings_digest", "finished"} - set(manifest)
+        if missing:
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except (ValueError, TypeError) as fault:
+        raise ValueError(
+            f"{path} is damaged ({fault}): put back a copy of it, or make the result anew with: "
+            f"toscore run {folder.parent.name} --profile {folder.name} --fresh"
+        ) from fault
+    return manifest
+
+
+def _origin(settings: Settings, data) -> str:
+    """What tells parts of one run from those of another: the hashes of settings and images."""
+    return f"{settings.digest()} {data.checksum}"
+
+
+def _refuse_parts(folder: Path, origin: str, manifest: dict | None) -> None:
+    """Raise for a finished unit that is damaged, or is not of this run."""
+    for part in sorted((folder / "parts").glob("*.npz")):
+        try:
+            with ZipFile(part) as archive:
+                whole = archive.testzip() is None
+            with np.load(part) as arrays:
+                told = str(arrays["origin"]) if "origin" in arrays else None
+        except (BadZipFile, EOFError, NotImplementedError, ValueError, zlib.error):
+            whole, told = False, None
+        if not whole:
+            raise ValueError(
+                f"{part} is damaged: delete it and give the same command again, which computes "
+                "this part once more"
+            )
+        # those of earlier versions say nothing; then the manifest does, which is checked
+        if told != origin and not (told is None and manifest):
+            raise ValueError(
+                f"{part} was made under other settings or from other images, or nothing says from "
+                "which: put back the manifest.json that was beside it, or start over with --fresh"
+            )
 
 
 def _write_manifest(folder: Path, manifest: dict) -> None:

@@ -25,6 +25,7 @@ __all__ = ["Landscape"]
 
 _SMALL = 2**16  # bytes an image may take up in all layers, to be convolved for many models at once
 _PROBE = 8  # inputs used to try a model out before anything is computed with it
+_DIRECTIONS = 3  # in which a gradient is compared with differences, before it is called wrong
 
 
 class Landscape:
@@ -68,10 +69,12 @@ class Landscape:
     Raises
     ------
     TypeError, ValueError
-        Anything that would make f random, history-dependent or undefined: running batch-norm
-        statistics, dropout left on, complex, integer or half-precision parameters, inputs that are
-        not finite, labels out of range, a loss that is not a scalar, a model or loss that can't be
-        evaluated in float64. The message names the cure.
+        Anything that would make f random, history-dependent, undefined or meaningless: running
+        batch-norm statistics, dropout left on, complex, integer or half-precision parameters,
+        inputs that are not finite, labels out of range, cross-entropy of one score or of targets
+        that are no probabilities, outputs and targets of different shapes that are broadcast, a
+        loss that is not a scalar, a gradient that something cuts, a model or loss that fails or
+        can't be evaluated in float64. The message names the cure.
 
     Examples
     --------
@@ -262,8 +265,8 @@ class Landscape:
         Raises
         ------
         ValueError
-            Only one of ``inputs`` and ``targets``, or inputs that are not finite; points as for
-            :meth:`loss`.
+            Only one of ``inputs`` and ``targets``, inputs that are not finite, or labels out of
+            range; points as for :meth:`loss`.
         TypeError
             Targets that are not one integer label a sample, outputs that are not a score for each
             of two classes or more, or complex inputs.
@@ -290,6 +293,7 @@ class Landscape:
                 "the error rate is defined for one integer label a sample and a score for each of "
                 "two classes or more: outputs (n, classes)"
             )
+        _refuse_labels_out_of_range(targets, self._classes)
 
         def wrong(point, x, y):
             return ((self._outputs(point, x).argmax(dim=1) != y).to(self.dtype).mean(),)
@@ -498,17 +502,19 @@ class Landscape:
         before = {k: b.clone() for k, b in self._model.named_buffers()}
         kept = []
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            drawn = _random_states(self.device)
             with torch.autograd.graph.saved_tensors_hooks(
                 lambda t: kept.append(t) or t, lambda t: t
             ):
-                outputs = self._outputs(self.start.clone().requires_grad_(), x)
+                outputs = self._first_outputs(x)
             if not torch.equal(x, self.inputs[:_PROBE]):
                 raise ValueError(
                     "the model changes its inputs in place, so f would depend on what was "
                     "evaluated before: let forward begin with x = x.clone()"
                 )
-            self._check_labels(outputs)
-            values = [self._value(self.start, x, y) for _ in range(2)]
+            self._check_targets(outputs)
+            values = self._first_values(outputs, x, y)
+            random = _random_states(self.device) != drawn
         for key, buffer in self._model.named_buffers():
             if not torch.equal(buffer, before[key]):
                 raise ValueError(
@@ -526,19 +532,91 @@ class Landscape:
                 "model or loss is random. Switch off what draws numbers (model.eval(), "
                 "training=False)"
             )
+        if random:
+            raise ValueError(
+                "the model or loss draws random numbers, so f would be random: switch off what "
+                "draws them (model.eval(), training=False), or build the model without it"
+            )
         self._scores = outputs.ndim == 2 and outputs.shape[1] > 1
+        self._classes = outputs.shape[1] if self._scores else 0
         self.classifies = self._scores and y.ndim == 1 and not y.dtype.is_floating_point
         saved = sum(t.numel() * t.element_size() for t in kept) / len(x)
         self._bytes_an_input = max(1, int(2 * saved))  # and as much again for the gradients
         self._splits = self._is_a_mean_over_samples()
+        if not self._splits:
+            self._refuse_broadcast(outputs.detach(), y)
         self.batched = self._vmaps(x, y) if batched is None else bool(batched)
         self._try_float64(x, y)
+
+    def _first_outputs(self, x):
+        """What the model gives for a few inputs, or an error that names their shape."""
+        try:
+            outputs = self._outputs(self.start.clone().requires_grad_(), x)
+        except Exception as fault:  # a model may raise anything
+            raise ValueError(
+                f"the model fails on inputs of shape {tuple(x.shape)} and dtype {x.dtype}: "
+                f"{fault}. Pass inputs as its forward takes them, one batch along the first axis"
+            ) from fault
+        if not isinstance(outputs, torch.Tensor):
+            raise TypeError(
+                f"the model returned a {type(outputs).__name__}, not a tensor: wrap it in a module "
+                "whose forward returns the tensor that the loss needs, such as .logits"
+            )
+        return outputs
+
+    def _first_values(self, outputs, x, y):
+        """f twice at the first point, or an error that names what the loss was given."""
+        try:
+            return [self._value(self.start, x, y) for _ in range(2)]
+        except Exception as fault:  # a loss may raise anything
+            raise ValueError(
+                f"loss_fn fails on outputs of shape {tuple(outputs.shape)} and targets of shape "
+                f"{tuple(y.shape)} and dtype {y.dtype}: {fault}"
+            ) from fault
+
+    def _refuse_broadcast(self, outputs, y):
+        """A column (n, 1) beside a row (n,) would be compared in all pairs, without a word."""
+        small, large = sorted((tuple(outputs.shape), tuple(y.shape)), key=len)
+        if (*small, 1) != large or not y.dtype.is_floating_point:
+            return
+        whole, rows = self.loss_fn(outputs, y), range(len(y))
+        alone = torch.stack([self.loss_fn(outputs[i : i + 1], y[i : i + 1]) for i in rows])
+        if (whole - alone.mean()).abs() > 1e-5 * whole.abs().clamp(min=1.0):
+            raise ValueError(
+                f"outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(y.shape)} "
+                "are broadcast to all pairs of samples: give both the same shape, such as "
+                "targets[:, None], or a model that ends in .squeeze(1)"
+            )
+
+    def _refuse_cut_gradient(self, x, y):
+        """Differences of f have to be what its gradient says: .detach() or no_grad cut it."""
+        for point in (self.start, self._initialise(0, 0)):
+            for k in range(_DIRECTIONS):
+                generator = torch.Generator().manual_seed(k)
+                v = torch.randn(self.dim, generator=generator, dtype=torch.float64).to(point)
+                step = 1e-4 * (1 + point.norm()) / v.norm()
+                stack = torch.stack([point, point + step * v, point - step * v])
+                gradients, values = self._over_stack(self._gradient, stack, x, y, False, 1)
+                gradient, (value, up, down) = gradients[0], values
+                measured, said = (up - down) / (2 * step), gradient @ v
+                # what kinks, and layers that round to float32, make of a difference
+                unsure = 10 * (up - 2 * value + down).abs() / (2 * step)
+                unsure = unsure + 1e-2 * (measured.abs() + gradient.norm()) + 1e-8
+                if not (measured - said).abs() > unsure:
+                    break
+            else:
+                raise ValueError(
+                    f"f changes at a rate of {measured:.4g} in a direction in which its gradient "
+                    f"says {said:.4g}: something in the model or loss is cut out of the gradient. "
+                    "Take out .detach(), .data and torch.no_grad()"
+                )
 
     def _try_float64(self, x, y):
         """The last steps to a minimum and to a saddle are in float64: better to know at once."""
         try:
             twin = self._in_float64(x, y)
             twin._over_stack(twin._gradient, twin.start[None], twin.inputs, twin.targets, False, 1)
+            twin._refuse_cut_gradient(twin.inputs, twin.targets)
         except RuntimeError as fault:
             raise TypeError(
                 f"the model or loss does not run in float64, which minima and saddles need: {fault}"
@@ -546,22 +624,25 @@ class Landscape:
                 "and weight.to(outputs), instead of naming one; or convert both to float64"
             ) from fault
 
-    def _check_labels(self, outputs):
-        if self.loss_fn is not cross_entropy or self.targets.dtype.is_floating_point:
+    def _check_targets(self, outputs):
+        if self.loss_fn is not cross_entropy:
             return
         if outputs.ndim < 2:
             raise ValueError(
                 f"cross_entropy needs outputs (batch, classes), the model gave "
                 f"{tuple(outputs.shape)} for {min(_PROBE, len(self.inputs))} inputs"
             )
+        if outputs.shape[1] < 2:
+            raise ValueError(
+                "cross_entropy of one score is zero whatever the score: let the model give one "
+                "for each class, or use torch.nn.functional.binary_cross_entropy_with_logits"
+            )
+        if self.targets.dtype.is_floating_point:
+            _refuse_no_probabilities(self.targets, outputs)
+            return
         if self.targets.dtype != torch.int64:
             raise TypeError(f"labels must be int64 for cross_entropy, got {self.targets.dtype}")
-        low, high = int(self.targets.min()), int(self.targets.max())
-        if low < 0 or high >= outputs.shape[1]:
-            raise ValueError(
-                f"labels go from {low} to {high}, but the model has {outputs.shape[1]} outputs: "
-                f"labels must be 0 to {outputs.shape[1] - 1}"
-            )
+        _refuse_labels_out_of_range(self.targets, outputs.shape[1])
 
     def _is_a_mean_over_samples(self) -> bool:
         """Whether f may be computed in chunks of data; batch statistics or class weights forbid it.
@@ -649,6 +730,40 @@ def _splits(function, x, y) -> bool:
     whole, a, b = function(x, y), function(x[:cut], y[:cut]), function(x[cut:], y[cut:])
     mean = (cut * a + (n - cut) * b) / n
     return bool((whole - mean).abs() <= 1e-5 * whole.abs().clamp(min=1.0))
+
+
+def _refuse_labels_out_of_range(labels, classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"labels go from {low} to {high}, but the model has {classes} outputs: labels must be "
+            f"0 to {classes - 1}"
+        )
+
+
+def _refuse_no_probabilities(targets, outputs) -> None:
+    """Raise where floating-point targets of cross_entropy are not one distribution a sample."""
+    shape = (len(targets), *outputs.shape[1:])
+    if tuple(targets.shape) != shape:
+        raise ValueError(
+            "floating-point targets of cross_entropy are probabilities and need the outputs' "
+            f"shape {shape}, got {tuple(targets.shape)}: for labels call targets.long()"
+        )
+    total = targets.sum(dim=1)
+    if targets.min() < 0 or (total - 1).abs().max() > 1e-3:
+        raise ValueError(
+            "floating-point targets of cross_entropy must be probabilities of the classes: the "
+            f"lowest is {targets.min():.4g}, and their sums go from {total.min():.4g} to "
+            f"{total.max():.4g}"
+        )
+
+
+def _random_states(device: torch.device) -> list[bytes]:
+    """Where torch's random numbers stand: those of the CPU, and of the GPU if there is one."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return [state.numpy().tobytes() for state in states]
 
 
 def _mix(seed: int, i: int) -> int:

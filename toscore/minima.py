@@ -144,7 +144,10 @@ def find_minima(
     Raises
     ------
     ValueError
-        Counts, step sizes or tolerances out of range.
+        Counts, step sizes or tolerances out of range, or held-out data that
+        :meth:`Landscape.error` does not take.
+    TypeError
+        As there.
     FloatingPointError
         Training reached a loss that is not finite; the message names the start and the cure.
 
@@ -176,8 +179,10 @@ def find_minima(
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     for name, value in (("lr", lr), ("grad_tol", grad_tol)):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+    if not 0 <= same < np.inf:
+        raise ValueError(f"same must be at least 0 and finite, got {same}")
     if batch_size is not None and not (data and 1 <= batch_size <= len(landscape.inputs)):
         size = len(landscape.inputs) if data else "no"
         raise ValueError(f"batch_size is {batch_size}, but the landscape has {size} samples")
@@ -189,6 +194,8 @@ def find_minima(
         raise ValueError(
             "held_out needs a landscape with one integer label a sample and a score for each class"
         )
+    if held_out is not None:  # a fault in them must not show after the training
+        landscape.error(landscape.start, *held_out)
     began = time.perf_counter()
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)

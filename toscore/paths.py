@@ -246,7 +246,8 @@ class Paths:
         Raises
         ------
         ValueError
-            Losses that are not finite, or fewer than the pairs name.
+            Losses that are not finite, fewer than the pairs name, or other than those at the ends
+            of the paths.
 
         Examples
         --------
@@ -256,6 +257,7 @@ class Paths:
         >>> paths.barcode(surface.loss(surface.minima)).diagram().round(1).tolist()
         [[-108.2, -40.7], [-80.8, -72.2]]
         """
+        _refuse_other_losses(losses, self.pairs, self.profiles)
         known = np.where(np.isfinite(self.restarts), self.restarts, -np.inf)
         high = np.maximum(known.max(axis=1, initial=-np.inf), self.maximum)
         high = np.where(self.certified, self.maximum, high)
@@ -620,6 +622,20 @@ def _refuse_unconnectable(landscape, theta: torch.Tensor, pairs: np.ndarray) -> 
             f"minima {i} and {j} are the same point, which has no pass to itself: drop one "
             "(find_minima keeps each minimum once)"
         )
+
+
+def _refuse_other_losses(losses, pairs: np.ndarray, profiles: np.ndarray) -> None:
+    """Raise where the losses (N,) are not those that the paths begin and end at."""
+    losses = np.asarray(losses, np.float64)
+    if losses.ndim != 1 or pairs.max(initial=-1) >= len(losses):
+        return  # which barcode_of_minima refuses
+    for (i, j), ends in zip(pairs, profiles[:, [0, -1]], strict=True):
+        for k, met in zip((i, j), ends, strict=True):
+            if abs(losses[k] - met) > 1e-3 * max(1.0, abs(met)):
+                raise ValueError(
+                    f"minimum {k} has loss {losses[k]:.6g}, but the path of {i} and {j} has "
+                    f"{met:.6g} there: give the losses of the minima that were connected"
+                )
 
 
 def _measuring(landscape, theta) -> float:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -14,6 +20,7 @@ from toscore.experiment import (
     Settings,
     _find,
     _hardware,
+    _is_old,
     _now,
     _pass_unit,
     _source_digest,
@@ -71,6 +78,19 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
 
 def _again(result, network=None, data_root=None, n_minima=None):
     """The table of :func:`rerun`, the network, and the arrays of its minima and of its passes."""
+    settings, network = _settings(result, network, data_root, n_minima)
+    trained, connected = _train_unit(settings, data_root, network, None), {}
+    minima, passes = (t[_of(network, t)] for t in (result.minima, result.passes))
+    minima = minima[minima.start < settings.n_minima]
+    rows = {"losses": _compared(minima.loss, trained["loss"])}
+    if n_minima is None:
+        connected = _pass_unit(settings, data_root, network, trained["theta"])
+        rows |= _compared_passes(minima, passes, trained, connected)
+    return _table(rows, minima, result), network, trained, connected
+
+
+def _settings(result, network, data_root, n_minima):
+    """Settings of one network of a result, and the network, after a look at what is to be had."""
     stored = Settings(**result.manifest["settings"])
     cells = result.barcodes()
     network = min(cells) if network is None else tuple(int(x) for x in network)
@@ -88,23 +108,29 @@ def _again(result, network=None, data_root=None, n_minima=None):
         raise ValueError(f"n_minima is {n_minima}: {result.name} has 1 to {stored.n_minima}")
     width, depth, seed = network
     settings = replace(stored, widths=(width,), depths=(depth,), seeds=(seed,))
-    if n_minima is not None:
-        settings = replace(settings, n_minima=n_minima)
-    trained, connected = _train_unit(settings, data_root, network, None), {}
-    minima, passes = (t[_of(network, t)] for t in (result.minima, result.passes))
-    minima = minima[minima.start < settings.n_minima]
-    rows = {"losses": _compared(minima.loss, trained["loss"])}
-    if n_minima is None:
-        connected = _pass_unit(settings, data_root, network, trained["theta"])
-        pairs = np.column_stack([connected["i"], connected["j"]])
-        code = barcode_of_minima(trained["loss"], pairs, connected["saddle"])
-        same = np.array_equal(pairs, passes[["i", "j"]])  # other minima may need other pairs
-        rows["passes"] = _compared(passes.saddle, connected["saddle"], same)
-        rows["TO-score"] = _compared([cells[network].to_score()], [code.to_score()])
+    return settings if n_minima is None else replace(settings, n_minima=n_minima), network
+
+
+def _compared_passes(minima, passes, trained, connected) -> dict:
+    """Rows "passes" and "TO-score" of the table, from tables or arrays of both."""
+    # an empty table read from a file has columns of no type
+    pairs = [np.column_stack([t["i"], t["j"]]).astype(np.int64) for t in (passes, connected)]
+    heights = [np.asarray(t["saddle"], np.float64) for t in (passes, connected)]
+    losses = minima["loss"], trained["loss"]
+    codes = [barcode_of_minima(*x) for x in zip(losses, pairs, heights, strict=True)]
+    same = np.array_equal(*pairs)  # other minima may need other pairs
+    return {
+        "passes": _compared(*heights, same),
+        "TO-score": _compared(*([code.to_score()] for code in codes)),
+    }
+
+
+def _table(rows, minima, result) -> pd.DataFrame:
     table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
-    table["difference"] /= float(minima.loss.min())
-    table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(stored.device)
-    return table, network, trained, connected
+    table["difference"] /= float(np.min(minima["loss"]))
+    device = result.manifest["settings"]["device"]
+    table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(device)
+    return table
 
 
 def _of(network, table) -> np.ndarray:
@@ -112,7 +138,9 @@ def _of(network, table) -> np.ndarray:
     return (table[CELL] == list(network)).all(axis=1).to_numpy()
 
 
-def confirm(name, profile=None, network=None, *, data_root=None, results=None) -> pd.DataFrame:
+def confirm(
+    name, profile=None, network=None, n_minima=None, *, data_root=None, results=None, code=None
+) -> pd.DataFrame:
     """Note in a manifest that the present code gives one of its networks with the same digits.
 
     A result of earlier code is stale, as that code may have given other numbers. If one of its
@@ -120,22 +148,32 @@ def confirm(name, profile=None, network=None, *, data_root=None, results=None) -
     and profiles, a note says which, when and by what, and the result no longer counts as stale.
     That is evidence for one network and not for each; ``toscore run NAME --fresh`` makes all anew.
 
+    Another kind of processor rounds otherwise, and no digits agree with those stored. There the
+    two codes can still be compared with each other: ``code`` is a checkout of the earlier one,
+    which makes the same network in a process of its own, and what both give here must agree.
+
     Parameters
     ----------
     name, profile, results
         As for :func:`toscore.load_or_run`.
     network, data_root
         As for :func:`rerun`.
+    n_minima : int, optional
+        With ``code``: make the network with this many minima only, which takes less time.
+    code : path, optional
+        A checkout of the project at a commit whose code made the result, or was confirmed for it,
+        such as ``git worktree add PATH COMMIT`` makes.
 
     Returns
     -------
     DataFrame
-        That of :func:`rerun`.
+        That of :func:`rerun`; with ``code``, ``stored`` is what that code gives here.
 
     Raises
     ------
     ValueError
-        The two differ, in what the message names; or as for :func:`rerun`.
+        The two differ, in what the message names; ``code`` is no checkout, fails, or is not what
+        made the result; ``n_minima`` without it; or as for :func:`rerun`.
     MissingResult
         Nothing complete is stored.
 
@@ -151,10 +189,25 @@ def confirm(name, profile=None, network=None, *, data_root=None, results=None) -
     [0.0, 0.0, 0.0]
     """
     result = load_or_run(name, profile, results=results)
-    table, network, trained, connected = _again(result, network, data_root)
-    wrong = _differing(result.minima[_of(network, result.minima)], trained)
-    wrong += _differing(result.passes[_of(network, result.passes)], connected)
-    if not np.array_equal(result.profiles[_of(network, result.passes)], connected["profiles"]):
+    if code is None:
+        if n_minima is not None:
+            raise ValueError("a stored result is compared with all its minima: leave n_minima out")
+        table, network, trained, connected = _again(result, network, data_root)
+        minima, passes = (t[_of(network, t)] for t in (result.minima, result.passes))
+        profiles = result.profiles[_of(network, result.passes)]
+        against = {}
+    else:
+        settings, network = _settings(result, network, data_root, n_minima)
+        minima, passes, digest = _by_other_code(Path(code), result, settings, network, data_root)
+        trained = _train_unit(settings, data_root, network, None)
+        connected = _pass_unit(settings, data_root, network, trained["theta"])
+        profiles = passes["profiles"]
+        rows = {"losses": _compared(minima["loss"], trained["loss"])}
+        rows |= _compared_passes(minima, passes, trained, connected)
+        table = _table(rows, minima, result)
+        against = {"against": digest, "n_minima": settings.n_minima}
+    wrong = _differing(minima, trained) + _differing(passes, connected)
+    if not np.array_equal(profiles, connected["profiles"]):
         wrong.append("profiles")
     if wrong:
         raise ValueError(
@@ -162,28 +215,73 @@ def confirm(name, profile=None, network=None, *, data_root=None, results=None) -
             f"{', '.join(wrong)}. Make it anew with: toscore run {name} --profile "
             f"{result.profile} --fresh"
         )
-    code = _source_digest()
-    before = [m for m in result.manifest.get("confirmed", []) if m["source_digest"] == code]
+    present = _source_digest()
+    before = [m for m in result.manifest.get("confirmed", []) if m["source_digest"] == present]
     note = {
-        "source_digest": code,
+        "source_digest": present,
         "network": list(network),
         "finished": _now(),
         "versions": _versions(),
         "hardware": _hardware(result.manifest["settings"]["device"]),
     }
     _, folder = _find(name, result.profile, results)
-    _write_manifest(folder, result.manifest | {"confirmed": [*before, note]})
+    _write_manifest(folder, result.manifest | {"confirmed": [*before, note | against]})
     return table
 
 
-def _differing(stored: pd.DataFrame, arrays: dict) -> list[str]:
-    """Columns of a stored table that are not the arrays of the same name, to the last digit."""
-    names = [name for name in stored if name not in (*CELL, "minimum")]
-    return [name for name in names if not _same(stored[name].to_numpy(), arrays[name])]
+_OTHER = """
+import json, sys
+import numpy as np
+from toscore import experiment
+given = json.loads(sys.argv[1])
+print(experiment._source_digest(), flush=True)
+if experiment._source_digest() not in given["known"]:
+    sys.exit(3)
+settings, network = experiment.Settings(**given["settings"]), tuple(given["network"])
+trained = experiment._train_unit(settings, given["data"], network, None)
+connected = experiment._pass_unit(settings, given["data"], network, trained["theta"])
+np.savez("minima.npz", **trained)
+np.savez("passes.npz", **connected)
+"""
+
+
+def _by_other_code(code: Path, result, settings, network, data_root):
+    """Arrays of minima and passes by the code of a checkout, and that code's hash."""
+    if not (code / "toscore" / "experiment.py").exists():
+        raise ValueError(f"{code} is no checkout of the project: it has no toscore/experiment.py")
+    root = None if data_root is None else str(Path(data_root).resolve())
+    manifest = result.manifest
+    digests = {m["source_digest"] for m in (manifest, *manifest.get("confirmed", []))}
+    known = [digest for digest in digests if not _is_old(manifest, digest)]
+    given = {"settings": asdict(settings), "network": network, "data": root, "known": known}
+    environment = os.environ | {"PYTHONPATH": str(code.resolve())}
+    if os.environ.get("TOSCORE_DATA"):
+        environment["TOSCORE_DATA"] = str(Path(os.environ["TOSCORE_DATA"]).resolve())
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", _OTHER, json.dumps(given)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        if done.returncode == 3:
+            raise ValueError(
+                f"{result.name} was not made by the code in {code} (hash {done.stdout[:16]}), nor "
+                "confirmed for it: check out the commit that stored the result"
+            )
+        if done.returncode:
+            raise ValueError(f"the code in {code} fails: {done.stderr.strip().splitlines()[-1]}")
+        tables = []
+        for file in ("minima.npz", "passes.npz"):
+            with np.load(Path(folder) / file) as stored:
+                tables.append({k: stored[k] for k in stored.files})
+        return *tables, done.stdout.strip()
+
+
+def _differing(stored, arrays: dict) -> list[str]:
+    """Columns of a table, or other arrays, that are not those of the same name, digit for digit."""
+    names = [name for name in stored if name not in (*CELL, "minimum", "seconds", "profiles")]
+    return [k for k in names if k not in arrays or not _same(np.asarray(stored[k]), arrays[k])]
 
 
 def _same(stored, again) -> bool:
-    if len(stored) != len(again):
+    if stored.shape != again.shape:
         return False
     return bool(np.all((stored == again) | (pd.isna(stored) & pd.isna(again))))
 
