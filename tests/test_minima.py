@@ -259,6 +259,9 @@ def test_a_function_that_is_not_finite_is_said():
         ({"lr": np.nan}, "lr must be positive"),
         ({"grad_tol": 0}, "grad_tol must be positive"),
         ({"grad_tol": np.nan}, "grad_tol must be positive"),
+        ({"grad_tol": np.inf}, "grad_tol must be positive and finite, got inf"),
+        ({"same": -1e-3}, "same must be at least 0 and finite, got -0.001"),
+        ({"same": np.nan}, "same must be at least 0 and finite, got nan"),
         ({"batch_size": 4}, "batch_size is 4, but the landscape has no samples"),
     ],
 )
@@ -279,6 +282,12 @@ def test_progress_bars_are_shown_unless_switched_off(capfd, monkeypatch):
     assert "L-BFGS: 100%" in capfd.readouterr().err
     find_minima(surfaces.himmelblau(), 2, progress=False)
     assert capfd.readouterr().err == ""
+
+
+def test_held_out_data_are_looked_at_before_the_training(network, digits, monkeypatch):
+    monkeypatch.setattr("toscore.minima._adam", None)
+    with pytest.raises(ValueError, match="labels go from 1 to 10, but the model has 10 outputs"):
+        find_minima(network, 2, held_out=(digits.x_test, digits.y_test + 1), progress=False)
 
 
 def test_surfaces_have_no_held_out_data():

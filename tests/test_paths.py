@@ -360,6 +360,11 @@ def test_loss_barcode_of_a_network(network):
     paths = connect(network, minima, seed=1, progress=False, **settings["paths"])
     by_hand = ts.barcode_of_minima(minima.loss, paths.pairs, paths.saddle)
     assert (by_hand.birth == code.birth).all() and (by_hand.death == code.death).all()
+    # losses in another order would give other segments, and no error where they fit in number
+    k = int(np.argmax(minima.loss - minima.loss.min()))
+    i, j = next(pair for pair in paths.pairs.tolist() if k in pair)
+    with pytest.raises(ValueError, match=f"the path of {i} and {j} has .* that were connected"):
+        paths.barcode(np.where(np.arange(3) == k, minima.loss + 0.01, minima.loss))
 
 
 def test_loss_barcode_of_one_minimum():

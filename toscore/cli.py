@@ -103,7 +103,7 @@ def rerun(
     else:
         table = reproduce.rerun(load_or_run(name, profile), network, data, minima)
     print(table.to_string())
-    if not table.attrs["same_machine"]:
+    if not (code or table.attrs["same_machine"]):
         print("Another processor than the one that made the result: compare the means.")
 
 
