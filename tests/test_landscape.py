@@ -1125,3 +1125,23 @@ def test_models_and_losses_that_fail_are_told_with_shapes():
         Landscape(nn.Linear(7, 3), x.float(), y)
     with pytest.raises(ValueError, match=r"loss_fn fails on outputs of shape \(8, 3\) and targets"):
         Landscape(nn.Linear(6, 3), x.float(), torch.ones(40, 5), nn.functional.l1_loss)
+
+
+# -- the whole Hessian -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "memory"), [(small, None), (small, 2000), (Recurrent, None)])
+def test_hessian_is_that_of_products(kind, memory):
+    """Of all samples at once, of seven at a time, and where forward mode has no rule."""
+    x, y = data(6) if kind is small else data(4, 8)
+    landscape = Landscape(kind().double(), x.double(), y, memory=memory)
+    point = landscape.sample(1)[0]
+    columns = landscape.hvp(point, torch.eye(landscape.dim, dtype=WHOLE))
+    torch.testing.assert_close(landscape.hessian(point), columns, rtol=1e-9, atol=1e-12)
+
+
+def test_hessian_of_several_points_is_refused():
+    landscape = Landscape(small(), *data(6))
+    for points in (landscape.sample(2), landscape.sample(1)):
+        with pytest.raises(ValueError, match="theta must be one point, got shape"):
+            landscape.hessian(points)

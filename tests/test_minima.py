@@ -29,6 +29,23 @@ def trained(network, digits):
     return found(network, 3, steps=60, lr=0.05, max_evaluations=1500, held_out=held_out)
 
 
+def test_newton_steps_finish_what_the_budget_leaves(network):
+    budget = {"steps": 60, "lr": 0.05, "max_evaluations": 60, "grad_tol": 1e-5}
+    left = found(network, 3, **budget)
+    ended = found(network, 3, newton_steps=40, **budget)
+    assert not left.stationary.any() and ended.stationary.all()
+    assert (ended.loss < left.loss).all() and (ended.evaluations >= left.evaluations).all()
+    assert (ended.evaluations - left.evaluations <= 42 * network.dim).all()
+    one = found(network, 3, newton_steps=1, **budget)
+    assert (one.loss <= left.loss).all() and (one.grad_norm > ended.grad_norm).all()
+
+
+def test_newton_steps_leave_stationary_ends_alone(network, trained):
+    assert trained.stationary.all()
+    again = found(network, 3, steps=60, lr=0.05, max_evaluations=1500, newton_steps=40)
+    assert torch.equal(again.theta, trained.theta)
+
+
 # -- on surfaces -----------------------------------------------------------------------------------
 
 
@@ -254,6 +271,7 @@ def test_a_function_that_is_not_finite_is_said():
         ({"seed": -1}, "non-negative|>= 0"),
         ({"steps": -1}, "steps must be at least 0"),
         ({"max_evaluations": -1}, "max_evaluations must be at least 0"),
+        ({"newton_steps": -1}, "newton_steps must be at least 0"),
         ({"lr": 0}, "lr must be positive"),
         ({"lr": -0.1}, "lr must be positive"),
         ({"lr": np.nan}, "lr must be positive"),

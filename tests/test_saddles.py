@@ -105,6 +105,18 @@ def test_lowest_eigenvalues_of_a_network(network):
     assert (np.abs(values - exact[:3]) <= residuals + 1e-9).all()
 
 
+def test_fast_hessians_lead_to_the_same_saddle(network):
+    start = network.sample(2, seed=3).double().mean(dim=0)
+    slow, fast = (find_saddle(network, start, fast=fast) for fast in (False, True))
+    assert slow.verdict == fast.verdict and slow.iterations == fast.iterations
+    torch.testing.assert_close(slow.point, fast.point, rtol=1e-6, atol=1e-8)
+    surface = surfaces.himmelblau()  # has no such Hessian, and needs none
+    assert (
+        find_saddle(surface, [0.1, -0.9], fast=True).value
+        == find_saddle(surface, [0.1, -0.9]).value
+    )
+
+
 def test_passes_of_a_network_are_certified(network):
     minima = ts.find_minima(network, 3, progress=False)
     assert minima.stationary.all()

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call, grad, grad_and_value, vmap
+from torch.func import functional_call, grad, grad_and_value, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
@@ -245,6 +245,62 @@ class Landscape:
         # the fused attention kernels have no second derivative
         with sdpa_kernel(SDPBackend.MATH):
             return self._mean_over_data(self._hessian_product, pairs)[0].reshape(full)
+
+    def hessian(self, theta) -> torch.Tensor:
+        """Hessian of f at one point, in forward over reverse mode.
+
+        The point's own pass through the network serves all columns, so this is several times as
+        fast as :meth:`hvp` with the unit vectors, and the same but for rounding. Where a layer has
+        no rule for forward mode (recurrent ones, for instance) it is computed by :meth:`hvp`.
+
+        Parameters
+        ----------
+        theta : real (D,)
+            The point.
+
+        Returns
+        -------
+        tensor (D, D)
+            Symmetric but for rounding.
+
+        Raises
+        ------
+        ValueError
+            ``theta`` is not one point.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import toscore as ts
+        >>> land = ts.Landscape(torch.nn.Linear(2, 2), torch.eye(2), torch.tensor([0, 1]))
+        >>> land.hessian(torch.zeros(6)).diagonal().double().round(decimals=3).tolist()
+        [0.125, 0.125, 0.125, 0.125, 0.25, 0.25]
+        """
+        points, shape = self._points(theta)
+        if shape:
+            raise ValueError(f"theta must be one point, got shape {tuple(shape)} of them")
+        unit = torch.eye(self.dim, dtype=self.dtype, device=self.device)
+        size = max(1, min(len(self.inputs), self._memory // self._bytes_an_input))
+        columns = max(1, self._memory // (self._bytes_an_input * size))
+
+        def whole(point, x, y):
+            def slope(q):
+                return grad(self._value)(q, x, y)
+
+            def product(v):
+                return jvp(slope, (point,), (v,))[1]
+
+            return (vmap(product, randomness="error", chunk_size=columns)(unit),)
+
+        alone = copy.copy(self)
+        alone.batched = False  # one point: the columns are what goes side by side
+        try:
+            with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
+                warnings.simplefilter("ignore")  # torch's own, on importing forward mode
+                warnings.filterwarnings("error", "There is a performance drop")
+                return alone._mean_over_data(whole, points)[0][0]
+        except (RuntimeError, Warning):
+            return self.hvp(points[0], unit)
 
     def error(self, theta, inputs=None, targets=None) -> torch.Tensor:
         """Share of misclassified samples in [0, 1] at each point.

@@ -12,7 +12,7 @@ from scipy.optimize import Bounds, minimize
 from tqdm import tqdm
 
 from toscore.lbfgs import Memory, minimise
-from toscore.saddles import DENSE, find_saddle
+from toscore.saddles import DENSE, LARGEST, find_saddle
 
 __all__ = ["Minima", "find_minima"]
 
@@ -94,6 +94,7 @@ def find_minima(
     schedule: str = "annealed",
     batch_size: int | None = None,
     max_evaluations: int = 5000,
+    newton_steps: int = 0,
     grad_tol: float | None = None,
     same: float = 1e-3,
     held_out=None,
@@ -125,6 +126,10 @@ def find_minima(
     max_evaluations : int
         Budget of this stage for each start, in gradients of f and Hessian-vector products (the step
         that is under way is finished, so a few more may be spent).
+    newton_steps : int
+        Steps of Newton's method that may follow on networks of up to 4000 parameters where this
+        budget ends above ``grad_tol``. In long curved valleys they get further than many more
+        gradients do. Each takes D products with the Hessian, which come on top of the budget.
     grad_tol : float, optional
         Gradient norm at which a point counts as stationary: 1e-4 in float32, 1e-6 in float64.
     same : float
@@ -175,6 +180,7 @@ def find_minima(
         ("n", n, 1),
         ("steps", steps, 0),
         ("max_evaluations", max_evaluations, 0),
+        ("newton_steps", newton_steps, 0),
     ):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
@@ -200,7 +206,8 @@ def find_minima(
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)
     if data:
-        ends = _side_by_side(landscape, theta, max_evaluations, grad_tol, progress)
+        budget = max_evaluations, newton_steps
+        ends = _side_by_side(landscape, theta, budget, grad_tol, progress)
     else:
         bar = progress_bar(progress, theta, desc="L-BFGS")
         ends = [_lbfgs(landscape, point, max_evaluations, grad_tol) for point in bar]
@@ -261,12 +268,13 @@ def _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress) -> 
     return theta
 
 
-def _side_by_side(landscape, theta, max_evaluations, grad_tol, progress) -> list:
+def _side_by_side(landscape, theta, budget, grad_tol, progress) -> list:
     """L-BFGS from a whole stack (n, D), then Newton's method: (end point, cost) of each start.
 
     The second half of the budget, and Newton's method, are in float64: float32 does not resolve
     the last of the decrease.
     """
+    max_evaluations, newton_steps = budget
     # half the tolerance, as rounding the end to float32 lengthens its gradient again
     tol = grad_tol / 2 if landscape.dtype == torch.float32 else grad_tol
     f, x, spent = landscape, theta.clone(), np.zeros(len(theta), dtype=np.int64)
@@ -292,6 +300,9 @@ def _side_by_side(landscape, theta, max_evaluations, grad_tol, progress) -> list
         more = 0
         if landscape.dim <= DENSE:
             point, more = _newton(landscape.double(), point.double(), max_evaluations - cost)
+        if newton_steps:
+            point, further = _further(landscape.double(), point.double(), newton_steps, tol)
+            more += further
         ends.append((point.to(theta), cost + more))
     return ends
 
@@ -342,6 +353,18 @@ def _newton(landscape, point, left) -> tuple[torch.Tensor, int]:
     end = find_saddle(landscape, point, index=0, grad_tol=1e-8, max_iterations=steps)
     lower = end.value <= float(landscape.double().loss(point.double()))
     return (end.point.to(point) if lower else point), end.products
+
+
+def _further(landscape, point, steps, tol) -> tuple[torch.Tensor, int]:
+    """Newton's method from a point (D,) that is not stationary: where it ends, and products."""
+    value, gradient = landscape.loss_and_grad(point)
+    norm = float(gradient.norm())
+    if not tol < norm < np.inf or landscape.dim > LARGEST:
+        return point, 0
+    most = steps * landscape.dim
+    settings = {"grad_tol": 1e-8, "max_iterations": steps, "max_products": most, "index": 0}
+    end = find_saddle(landscape, point, fast=True, **settings)
+    return (end.point if end.value <= float(value) else point), end.products
 
 
 def _projected(theta: torch.Tensor, gradient: torch.Tensor, box) -> torch.Tensor:

@@ -24,6 +24,7 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator
 __all__ = ["Saddle", "find_saddle", "lowest_eigenvalues"]
 
 DENSE = 1500  # dimensions up to which the whole Hessian is formed
+LARGEST = 4000  # the same where it is computed in forward mode
 _KRYLOV = 120  # products with the Hessian for one Newton step
 _FOLLOWED = 4  # lowest modes handed on from one step to the next
 _FIRST_STEP = 0.3  # trust radius to begin with
@@ -77,9 +78,11 @@ class Saddle:
 class _Hessian(LinearOperator):
     """The Hessian of a landscape at one point, as scipy wants it; counts its products."""
 
-    def __init__(self, landscape, point: torch.Tensor):
+    def __init__(self, landscape, point: torch.Tensor, fast: bool = False):
         super().__init__(np.float64, (landscape.dim, landscape.dim))
         self.landscape, self.point, self.products, self._matrix = landscape, point, 0, None
+        self.fast = fast and hasattr(landscape, "hessian")  # surfaces are fast anyway
+        self.whole = landscape.dim <= (LARGEST if self.fast else DENSE)
 
     def _matvec(self, v):
         self.products += 1
@@ -89,8 +92,11 @@ class _Hessian(LinearOperator):
     def dense(self) -> np.ndarray:
         if self._matrix is None:
             self.products += len(self.point)
-            unit = torch.eye(len(self.point), dtype=torch.float64)
-            matrix = self.landscape.hvp(self.point, unit).numpy(force=True)
+            if self.fast:
+                matrix = self.landscape.hessian(self.point).numpy(force=True)
+            else:
+                unit = torch.eye(len(self.point), dtype=torch.float64)
+                matrix = self.landscape.hvp(self.point, unit).numpy(force=True)
             self._matrix = (matrix + matrix.T) / 2
         return self._matrix
 
@@ -152,7 +158,7 @@ def lowest_eigenvalues(landscape, theta, k: int = 2, *, tol: float = 1e-2, start
 
 def _lowest(hessian: _Hessian, k: int, tol: float, start=None, seed: int = 0):
     dim = hessian.shape[0]
-    if dim <= DENSE:
+    if hessian.whole:
         values, vectors = np.linalg.eigh(hessian.dense())
         return values[:k], vectors[:, :k], np.full(k, np.finfo(float).eps * abs(values).max())
     given, start = start, np.random.default_rng(seed).normal(size=dim) if start is None else start
@@ -184,6 +190,7 @@ def find_saddle(
     max_products: int = 20_000,
     floor: float = -np.inf,
     index: int = 1,
+    fast: bool = False,
 ) -> Saddle:
     """The critical point next to a point from which f is to rise in one direction only.
 
@@ -209,6 +216,9 @@ def find_saddle(
         Give up where f falls below this value.
     index : 0 or 1
         0 looks for a minimum instead: downhill along every mode.
+    fast : bool
+        Compute the whole Hessian by :meth:`Landscape.hessian`, and that up to 4000 parameters.
+        What comes out differs in rounding alone, up to 1500.
 
     Returns
     -------
@@ -247,7 +257,7 @@ def find_saddle(
     modes = None if start is None else (start / np.linalg.norm(start))[:, None]
     value, radius, iterations, products = float(landscape.loss(point)), _FIRST_STEP, 0, 0
     while np.linalg.norm(gradient) > grad_tol and iterations < max_iterations:
-        hessian = _Hessian(landscape, point)
+        hessian = _Hessian(landscape, point, fast)
         values, vectors = _ritz(hessian, gradient, modes)
         modes = vectors[:, :_FOLLOWED]
         sign = np.where(np.arange(len(values)) < index, 1.0, -1.0)
@@ -256,11 +266,11 @@ def find_saddle(
         if moved is None or products > max_products or moved[1] < floor:
             break
         point, value, gradient, radius = moved
-    hessian = _Hessian(landscape, point)
+    hessian = _Hessian(landscape, point, fast)
     known = min(2, landscape.dim)
     guess = None if modes is None else modes.sum(axis=1)
     values, vectors, residuals = _lowest(hessian, known, 1e-3, guess)
-    largest = _largest(hessian) if landscape.dim > DENSE else np.abs(hessian.dense()).max()
+    largest = np.abs(hessian.dense()).max() if hessian.whole else _largest(hessian)
     grad_norm = float(np.linalg.norm(gradient))
     return Saddle(
         point=point,
@@ -285,7 +295,7 @@ def _ritz(hessian, gradient, modes) -> tuple[np.ndarray, np.ndarray]:
     Up to ``_KRYLOV`` products; exact up to ``DENSE`` parameters, from the whole Hessian.
     """
     dim = len(gradient)
-    if dim <= DENSE:
+    if hessian.whole:
         return np.linalg.eigh(hessian.dense())
     size = min(dim, _KRYLOV)
     basis, images = np.zeros((dim, size)), np.zeros((dim, size))
