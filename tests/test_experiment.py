@@ -1016,6 +1016,36 @@ def test_a_result_of_another_processor_is_confirmed_by_its_own_code(tiny, tmp_pa
         confirm(NAME, "smoke", n_minima=2, results=where["results"])
 
 
+def test_networks_that_are_finished_are_not_computed_again(tiny, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(PROJECT / "tools")
+    from reopen import reopen
+
+    before = go(tmp_path)
+    folder = tmp_path / NAME / "smoke"
+    kept = before.minima.width == 1
+    before.minima.assign(stationary=kept).to_csv(folder / "minima.csv", index=False)
+    vouch(folder)
+    shutil.rmtree(folder / "parts")
+    further = replace(tiny, minima=tiny.minima | {"newton_steps": 3})
+    monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", further)
+    assert reopen(NAME, "smoke", tmp_path) == [(2, 1, 0)]
+    assert state_of(tmp_path) == "partial" and len(parts(folder)) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "_source_digest", lambda: "later")
+        after = go(tmp_path)
+    assert after.manifest["settings"]["minima"]["newton_steps"] == 3
+    assert [m["source_digest"] for m in after.manifest["resumed_by"]] == ["later"]
+    assert after.manifest["parts"].keys() == before.manifest["parts"].keys()
+    old, new = (r.minima[r.minima.width == 1] for r in (before, after))
+    pd.testing.assert_frame_equal(old.assign(stationary=True), new, check_exact=True)
+    old, new = (r.passes[r.passes.width == 1] for r in (before, after))
+    pd.testing.assert_frame_equal(old, new, check_exact=True)
+    rows = (before.passes.width == 1).to_numpy()
+    assert np.array_equal(before.profiles[rows], after.profiles[: rows.sum()])
+    old, new = (r.minima[r.minima.width == 2].loss for r in (before, after))
+    assert (new.to_numpy() < old.to_numpy()).all()
+
+
 def test_flags_and_profiles_are_confirmed_too(tiny, tmp_path):
     result = go(tmp_path)
     network = np.array(min(result.barcodes()))  # as a row of a table has it

@@ -48,6 +48,7 @@ class Training(TypedDict, total=False):
     schedule: Literal["annealed", "constant"]
     batch_size: PositiveInt
     max_evaluations: NonNegativeInt
+    newton_steps: NonNegativeInt
     grad_tol: PositiveFloat
     same: NonNegativeFloat
 
@@ -151,6 +152,8 @@ class Settings:
 
 
 FAMILIES = {"fc": "mlp", "cnn": "cnn", "resnet": "resnet"}
+# Cells whose minima are finished by Newton's method; the others were computed before it could
+NEWTON: set[tuple[str, str]] = set()
 DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
 
 
@@ -172,7 +175,8 @@ def _profiles(dataset: str, family: str) -> dict[str, Settings]:
         n_minima=5,
         stride=4 if convolutional else None,
         pooling=1 if convolutional or "mnist" in dataset else 2,  # about as many pixels in each
-        minima={"max_evaluations": evaluations},
+        minima={"max_evaluations": evaluations}
+        | ({"newton_steps": 100} if (dataset, family) in NEWTON else {}),
         paths=relaxing | {"budget": budget} | ({"tol": 0.5} if convolutional else {}),
     )
     smoke = replace(
@@ -217,13 +221,14 @@ def _kinds(dataset: str, family: str) -> dict[str, Settings]:
     """The three profiles of an experiment with two kinds of minima of one network."""
 
     def changed(settings, width, depth, n_minima, **training):
+        minima = settings.minima | training
         return replace(
             settings,
             widths=(width,),
             depths=(depth,),
             seeds=(0,),
             n_minima=n_minima,
-            minima=settings.minima | training,
+            minima={k: v for k, v in minima.items() if k != "newton_steps"},
             kinds=KINDS,
         )
 
