@@ -153,7 +153,7 @@ class Settings:
 
 FAMILIES = {"fc": "mlp", "cnn": "cnn", "resnet": "resnet"}
 # Cells whose minima are finished by Newton's method; the others were computed before it could
-NEWTON = {("cifar10", "cnn")}
+NEWTON = {("cifar10", "cnn"), ("mnist", "mlp")}
 DATASETS = "mnist", "fashion_mnist", "cifar10", "cifar100", "svhn"
 
 
