@@ -1195,6 +1195,7 @@ def test_what_a_run_cannot_go_on_with_is_refused_by_file(tmp_path, tiny, monkeyp
 
 def test_a_scheduler_out_of_reach_costs_no_result(tmp_path, tiny, monkeypatch):
     import dask
+    import dask.distributed  # now: config.set takes out what an import puts in meanwhile
 
     monkeypatch.setenv("TOSCORE_RESULTS", str(tmp_path))
     go(tmp_path)
