@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from toscore import experiment as ex
+from toscore.reproduce import _of
 
 
 def reopen(name: str, profile: str = "laptop", results: Path | None = None) -> list[tuple]:
@@ -30,7 +31,7 @@ def reopen(name: str, profile: str = "laptop", results: Path | None = None) -> l
     (folder / "parts").mkdir(exist_ok=True)
     for cell in finished.index[finished]:
         for kind, table in tables.items():
-            here = (table[ex.CELL] == list(cell)).all(axis=1).to_numpy()
+            here = _of(cell, table)
             arrays = ex._columns(table[here].drop(columns=[*ex.CELL, "minimum"], errors="ignore"))
             if kind == "minima":  # the points are not stored, and nothing asks for them again
                 arrays["theta"] = np.zeros((here.sum(), 0))

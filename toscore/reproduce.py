@@ -82,11 +82,9 @@ def _again(result, network=None, data_root=None, n_minima=None):
     trained, connected = _train_unit(settings, data_root, network, None), {}
     minima, passes = (t[_of(network, t)] for t in (result.minima, result.passes))
     minima = minima[minima.start < settings.n_minima]
-    rows = {"losses": _compared(minima.loss, trained["loss"])}
     if n_minima is None:
         connected = _pass_unit(settings, data_root, network, trained["theta"])
-        rows |= _compared_passes(minima, passes, trained, connected)
-    return _table(rows, minima, result), network, trained, connected
+    return _table(result, minima, passes, trained, connected), network, trained, connected
 
 
 def _settings(result, network, data_root, n_minima):
@@ -111,8 +109,23 @@ def _settings(result, network, data_root, n_minima):
     return settings if n_minima is None else replace(settings, n_minima=n_minima), network
 
 
+def _table(result, minima, passes, trained, connected) -> pd.DataFrame:
+    """The table of :func:`rerun`: minima and passes, as tables or arrays, and those made again.
+
+    Without the latter's passes (an empty dict) it has the row of the losses alone.
+    """
+    rows = {"losses": _compared(minima["loss"], trained["loss"])}
+    if connected:
+        rows |= _compared_passes(minima, passes, trained, connected)
+    table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
+    table["difference"] /= float(np.min(minima["loss"]))
+    device = result.manifest["settings"]["device"]
+    table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(device)
+    return table
+
+
 def _compared_passes(minima, passes, trained, connected) -> dict:
-    """Rows "passes" and "TO-score" of the table, from tables or arrays of both."""
+    """Rows "passes" and "TO-score" of the table."""
     # an empty table read from a file has columns of no type
     pairs = [np.column_stack([t["i"], t["j"]]).astype(np.int64) for t in (passes, connected)]
     heights = [np.asarray(t["saddle"], np.float64) for t in (passes, connected)]
@@ -123,14 +136,6 @@ def _compared_passes(minima, passes, trained, connected) -> dict:
         "passes": _compared(*heights, same),
         "TO-score": _compared(*([code.to_score()] for code in codes)),
     }
-
-
-def _table(rows, minima, result) -> pd.DataFrame:
-    table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
-    table["difference"] /= float(np.min(minima["loss"]))
-    device = result.manifest["settings"]["device"]
-    table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(device)
-    return table
 
 
 def _of(network, table) -> np.ndarray:
@@ -202,9 +207,7 @@ def confirm(
         trained = _train_unit(settings, data_root, network, None)
         connected = _pass_unit(settings, data_root, network, trained["theta"])
         profiles = passes["profiles"]
-        rows = {"losses": _compared(minima["loss"], trained["loss"])}
-        rows |= _compared_passes(minima, passes, trained, connected)
-        table = _table(rows, minima, result)
+        table = _table(result, minima, passes, trained, connected)
         against = {"against": digest, "n_minima": settings.n_minima}
     wrong = _differing(minima, trained) + _differing(passes, connected)
     if not np.array_equal(profiles, connected["profiles"]):
