@@ -1016,20 +1016,33 @@ def test_a_result_of_another_processor_is_confirmed_by_its_own_code(tiny, tmp_pa
         confirm(NAME, "smoke", n_minima=2, results=where["results"])
 
 
-def test_networks_that_are_finished_are_not_computed_again(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("unfinished", ["stationary", "rested"])
+@pytest.mark.parametrize("points", [True, False], ids=["parts", "tables alone"])
+def test_finished_networks_are_not_computed_again(unfinished, points, tiny, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(PROJECT / "tools")
     from reopen import reopen
 
     before = go(tmp_path)
     folder = tmp_path / NAME / "smoke"
-    kept = before.minima.width == 1
-    before.minima.assign(stationary=kept).to_csv(folder / "minima.csv", index=False)
+    done = {"minima": before.minima.assign(stationary=True)}
+    done["passes"] = before.passes.assign(rested=True)
+    for table in done.values():
+        if unfinished in table:
+            table[unfinished] = table.width == 1
+    for kind, table in done.items():
+        table.to_csv(folder / f"{kind}.csv", index=False)
     vouch(folder)
-    shutil.rmtree(folder / "parts")
+    theta = np.load(folder / "parts" / "minima-w1-d1-s0.npz")["theta"]
+    if not points:
+        shutil.rmtree(folder / "parts")
     further = replace(tiny, minima=tiny.minima | {"newton_steps": 3})
     monkeypatch.setitem(experiment.EXPERIMENTS[NAME], "smoke", further)
     assert reopen(NAME, "smoke", tmp_path) == [(2, 1, 0)]
     assert state_of(tmp_path) == "partial" and len(parts(folder)) == 2
+    kept = np.load(folder / "parts" / "minima-w1-d1-s0.npz")["theta"]
+    assert np.array_equal(kept, theta if points else np.zeros((len(theta), 0)))
+    with pytest.raises(SystemExit, match="is not finished"):
+        reopen(NAME, "smoke", tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(experiment, "_source_digest", lambda: "later")
         after = go(tmp_path)
@@ -1039,7 +1052,7 @@ def test_networks_that_are_finished_are_not_computed_again(tiny, tmp_path, monke
     old, new = (r.minima[r.minima.width == 1] for r in (before, after))
     pd.testing.assert_frame_equal(old.assign(stationary=True), new, check_exact=True)
     old, new = (r.passes[r.passes.width == 1] for r in (before, after))
-    pd.testing.assert_frame_equal(old, new, check_exact=True)
+    pd.testing.assert_frame_equal(old.assign(rested=True), new, check_exact=True)
     rows = (before.passes.width == 1).to_numpy()
     assert np.array_equal(before.profiles[rows], after.profiles[: rows.sum()])
     old, new = (r.minima[r.minima.width == 2].loss for r in (before, after))

@@ -46,6 +46,24 @@ def test_newton_steps_leave_stationary_ends_alone(network, trained):
     assert torch.equal(again.theta, trained.theta)
 
 
+def test_float32_does_not_hide_that_a_steep_loss_is_stationary(digits):
+    model = ts.mlp(digits.shape, digits.n_classes, width=3, activation="softplus")
+
+    def steep(outputs, targets):
+        return 1000 * torch.nn.functional.cross_entropy(outputs, targets)
+
+    land = Landscape(model, digits.x_train, digits.y_train, steep, weight_decay=50.0)
+    minima = found(land, 3, steps=60, lr=0.05, max_evaluations=1500)
+    assert land.dtype == minima.theta.dtype == torch.float32
+    # rounded to float32, the ends have longer gradients than the tolerance, in any precision
+    for f in (land, land.double()):
+        assert (f.loss_and_grad(minima.theta.to(f.dtype))[1].norm(dim=1) > 1e-4).all()
+    assert minima.grad_tol == 1e-4 and minima.stationary.all()
+    assert (minima.grad_norm < 1e-8).all()
+    none = found(land, 3, steps=60, lr=0.05, max_evaluations=0)
+    assert not none.stationary.any() and (none.grad_norm > 1e-4).all()
+
+
 # -- on surfaces -----------------------------------------------------------------------------------
 
 

@@ -339,6 +339,11 @@ def test_where_results_come_from_is_said_of_each(two_profiles):
     assert origins(found).startswith(f"Profile laptop, made between {day} and {day}. On ")
     two.manifest["hardware"] = "an abacus"
     assert f"On an abacus, torch {two.manifest['versions']['torch']}: {names[1]}." in origins(found)
+    resumed = {**one.manifest, "hardware": "a slide rule"}
+    two.manifest["resumed_by"] = [resumed, two.manifest]
+    torch = two.manifest["versions"]["torch"]
+    machines = f"On an abacus, torch {torch} and a slide rule, torch {torch}: {names[1]}."
+    assert machines in origins(found)
     two.manifest["source_digest"] = "0"
     said = origins(found)
     assert f"Stale, that is, made by an earlier version of the code: {names[1]};" in said

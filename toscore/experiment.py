@@ -166,8 +166,8 @@ class Result:
         return (
             f"{self.name}, profile {self.profile}: {s['dataset']} sample, "
             f"{m['data']['n_train']} training and {m['data']['n_test']} test images, "
-            f"seeds {', '.join(map(str, s['seeds']))}; {m['hardware']}, "
-            f"torch {m['versions']['torch']}; {m['seconds'] / 60:.0f} minutes of computing, "
+            f"seeds {', '.join(map(str, s['seeds']))}; {_machines(m)}; "
+            f"{m['seconds'] / 60:.0f} minutes of computing, "
             f"finished {m['finished'][:10]}." + self._staleness()
         )
 
@@ -294,8 +294,9 @@ def run(
             f"{folder} was begun on other images ({manifest['data']['source']}) than are found "
             f"now ({data.source}): point TOSCORE_DATA at the former, or start over with --fresh"
         )
-    if any(manifest[k] != v for k, v in made_by.items()):
-        manifest.setdefault("resumed_by", []).append(made_by)  # parts of more than one origin
+    others = manifest.get("resumed_by", [])
+    if made_by not in ({k: manifest[k] for k in made_by}, *others):
+        manifest["resumed_by"] = [*others, made_by]  # parts of more than one origin
     _write_manifest(folder, manifest)
     if workers is None:
         workers = 1 if settings.device == "cuda" else joblib.cpu_count()
@@ -797,6 +798,13 @@ def _is_old(manifest: dict, code: str) -> bool:
         return False
     made_by = [manifest, *manifest.get("resumed_by", [])]
     return any(m["source_digest"] != code for m in made_by)
+
+
+def _machines(manifest: dict) -> str:
+    """Hardware and torch of all that a result was made by."""
+    made_by = [manifest, *manifest.get("resumed_by", [])]
+    names = [f"{m['hardware']}, torch {m['versions']['torch']}" for m in made_by]
+    return " and ".join(dict.fromkeys(names))
 
 
 def _hardware(device: str) -> str:

@@ -344,7 +344,7 @@ class Landscape:
             inputs, targets = self._checked_data(inputs, targets)
         else:
             inputs, targets = self.inputs, self.targets
-        if targets.ndim != 1 or targets.dtype.is_floating_point or not self._scores:
+        if targets.ndim != 1 or targets.dtype.is_floating_point or not self._classes:
             raise TypeError(
                 "the error rate is defined for one integer label a sample and a score for each of "
                 "two classes or more: outputs (n, classes)"
@@ -593,9 +593,8 @@ class Landscape:
                 "the model or loss draws random numbers, so f would be random: switch off what "
                 "draws them (model.eval(), training=False), or build the model without it"
             )
-        self._scores = outputs.ndim == 2 and outputs.shape[1] > 1
-        self._classes = outputs.shape[1] if self._scores else 0
-        self.classifies = self._scores and y.ndim == 1 and not y.dtype.is_floating_point
+        self._classes = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 0
+        self.classifies = self._classes > 0 and y.ndim == 1 and not y.dtype.is_floating_point
         saved = sum(t.numel() * t.element_size() for t in kept) / len(x)
         self._bytes_an_input = max(1, int(2 * saved))  # and as much again for the gradients
         self._splits = self._is_a_mean_over_samples()

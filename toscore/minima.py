@@ -31,7 +31,9 @@ class Minima:
         The points, on the landscape's device and in its dtype.
     loss, grad_norm : float64 arrays (N,)
         Value of f and Euclidean norm of its gradient there; on the boundary of a surface's box
-        without the components that push outwards.
+        without the components that push outwards. Where the norm is above ``grad_tol``, that of
+        the point where training ended, in float64, stands for it: ``theta`` may be its rounding to
+        float32, and where the loss is steep, a gradient taken there tells more of the rounding.
     stationary : bool array (N,)
         ``grad_norm <= grad_tol``. Where it is False the point is only a place where the budget
         ran out, and its birth an upper bound. It says nothing of the Hessian: where the budget
@@ -206,12 +208,12 @@ def find_minima(
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)
     if data:
-        budget = max_evaluations, newton_steps
-        ends = _side_by_side(landscape, theta, budget, grad_tol, progress)
+        ends = _side_by_side(landscape, theta, max_evaluations, newton_steps, grad_tol, progress)
     else:
         bar = progress_bar(progress, theta, desc="L-BFGS")
         ends = [_lbfgs(landscape, point, max_evaluations, grad_tol) for point in bar]
-    theta = torch.stack([e[0] for e in ends])
+    exact = torch.stack([e[0].double() for e in ends])
+    theta = exact.to(theta)
     evaluations = np.array([e[1] for e in ends], dtype=np.int64)
 
     values, gradients = landscape.loss_and_grad(theta)
@@ -223,8 +225,12 @@ def find_minima(
     loss = values.cpu().double().numpy()
     start = _distinct(theta, loss, same)
     theta, loss = theta[start], loss[start]
-    gradients = _projected(theta, gradients[start], getattr(landscape, "box", None))
-    grad_norm = gradients.double().norm(dim=1).cpu().numpy()
+    box = getattr(landscape, "box", None)
+    norms = _projected(theta, gradients[start], box).double().norm(dim=1)
+    # float32 may not resolve a steep loss so far, neither in its points nor in its sums
+    gradients = landscape.double().loss_and_grad(exact[start])[1]
+    exactly = _projected(exact[start], gradients, box).norm(dim=1)
+    grad_norm = torch.where(norms > grad_tol, exactly, norms).cpu().numpy()
     return Minima(
         theta=theta,
         loss=loss,
@@ -268,13 +274,12 @@ def _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress) -> 
     return theta
 
 
-def _side_by_side(landscape, theta, budget, grad_tol, progress) -> list:
+def _side_by_side(landscape, theta, max_evaluations, newton_steps, grad_tol, progress) -> list:
     """L-BFGS from a whole stack (n, D), then Newton's method: (end point, cost) of each start.
 
     The second half of the budget, and Newton's method, are in float64: float32 does not resolve
     the last of the decrease.
     """
-    max_evaluations, newton_steps = budget
     # half the tolerance, as rounding the end to float32 lengthens its gradient again
     tol = grad_tol / 2 if landscape.dtype == torch.float32 else grad_tol
     f, x, spent = landscape, theta.clone(), np.zeros(len(theta), dtype=np.int64)
@@ -295,15 +300,13 @@ def _side_by_side(landscape, theta, budget, grad_tol, progress) -> list:
             first = _FIRST * (1 + x[live].norm(dim=1))
             x[live], _ = minimise(f.loss_and_grad, x[live], steps, memory, first)
             spent[live.cpu().numpy()] += steps + 1
-    ends = []
-    for point, cost in zip(x, spent.tolist(), strict=True):
-        more = 0
-        if landscape.dim <= DENSE:
-            point, more = _newton(landscape.double(), point.double(), max_evaluations - cost)
-        if newton_steps:
-            point, further = _further(landscape.double(), point.double(), newton_steps, tol)
-            more += further
-        ends.append((point.to(theta), cost + more))
+    f, dim, ends = landscape.double(), landscape.dim, []
+    extra = {"fast": True, "max_products": newton_steps * dim}
+    for point, cost in zip(x.double(), spent.tolist(), strict=True):
+        polish = (max_evaluations - cost) // dim if dim <= DENSE else 0
+        point, more = _newton(f, point, polish)
+        point, further = _newton(f, point, newton_steps if dim <= LARGEST else 0, tol, **extra)
+        ends.append((point, cost + more + further))
     return ends
 
 
@@ -345,26 +348,15 @@ def _lbfgs(surface, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int
             return torch.from_numpy(start).to(point), count
 
 
-def _newton(landscape, point, left) -> tuple[torch.Tensor, int]:
-    """Newton's method in float64 from a point (D,), while the whole Hessian can be paid for."""
-    steps = left // landscape.dim
-    if steps < 1 or not torch.isfinite(landscape.loss_and_grad(point)[1]).all():
-        return point, 0
-    end = find_saddle(landscape, point, index=0, grad_tol=1e-8, max_iterations=steps)
-    lower = end.value <= float(landscape.double().loss(point.double()))
-    return (end.point.to(point) if lower else point), end.products
+def _newton(landscape, point, steps, above=0.0, **settings) -> tuple[torch.Tensor, int]:
+    """Newton's method from a point (D,) whose gradient is longer than that: its end, and products.
 
-
-def _further(landscape, point, steps, tol) -> tuple[torch.Tensor, int]:
-    """Newton's method from a point (D,) that is not stationary: where it ends, and products."""
-    value, gradient = landscape.loss_and_grad(point)
-    norm = float(gradient.norm())
-    if not tol < norm < np.inf or landscape.dim > LARGEST:
+    All in float64. An end that is higher than the point is not taken.
+    """
+    if steps < 1 or not above < float(landscape.loss_and_grad(point)[1].norm()) < np.inf:
         return point, 0
-    most = steps * landscape.dim
-    settings = {"grad_tol": 1e-8, "max_iterations": steps, "max_products": most, "index": 0}
-    end = find_saddle(landscape, point, fast=True, **settings)
-    return (end.point if end.value <= float(value) else point), end.products
+    end = find_saddle(landscape, point, index=0, grad_tol=1e-8, max_iterations=steps, **settings)
+    return (end.point if end.value <= float(landscape.loss(point)) else point), end.products
 
 
 def _projected(theta: torch.Tensor, gradient: torch.Tensor, box) -> torch.Tensor:

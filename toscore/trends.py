@@ -16,6 +16,7 @@ from toscore.experiment import (
     CELL,
     MissingResult,
     _is_old,
+    _machines,
     _segments,
     _source_digest,
     load_or_run,
@@ -971,7 +972,7 @@ def origins(results: dict) -> str:
     made = {name: r.manifest for name, r in results.items()}
     where = {}
     for name, m in made.items():
-        where.setdefault(f"{m['hardware']}, torch {m['versions']['torch']}", []).append(name)
+        where.setdefault(_machines(m), []).append(name)
     days = sorted(m["finished"][:10] for m in made.values())
     stale = [name for name, m in made.items() if _is_old(m, code)]
     earlier = [n for n, m in made.items() if n not in stale and m["source_digest"] != code]
