@@ -246,7 +246,7 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
 }
 # Cells whose minima Newton's method finishes, and those whose paths go on until they rest as well:
 # both change only what the others, which were computed before, left unfinished
-RESTED = "fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn", "cnn-cifar100"
+RESTED = "fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"
 NEWTON = "cnn-cifar10", *RESTED
 for cell, name in ((EXPERIMENTS[name], name) for name in NEWTON):
     settings = cell["laptop"]
