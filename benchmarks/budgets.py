@@ -19,14 +19,17 @@ import torch
 from table import Table
 
 import toscore as ts
-from toscore.experiment import ATLAS, _pass_unit, _train_unit
-from toscore.settings import FAMILIES, _profiles
+from toscore.experiment import _pass_unit, _train_unit
+from toscore.settings import DATASETS, FAMILIES, _profiles
 from toscore.trends import below_ceiling
 
 LESS = 4
-SPLIT = {name: name.split("-") for name in ATLAS}
-# without what some cells were given beyond the others, to finish what they left
-SETTINGS = {n: _profiles(dataset, FAMILIES[f])["laptop"] for n, (f, dataset) in SPLIT.items()}
+# those of the atlas, without what some cells were given beyond the others to finish what they left
+SETTINGS = {
+    f"{short}-{dataset}": _profiles(dataset, family)["laptop"]
+    for short, family in FAMILIES.items()
+    for dataset in DATASETS
+}
 FILE = Path(__file__).parents[1] / "results" / "benchmark-budgets" / "table.csv"
 
 

@@ -248,14 +248,11 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
 # both change only what the others, which were computed before, left unfinished
 RESTED = "fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"
 NEWTON = "cnn-cifar10", *RESTED
-for cell, name in ((EXPERIMENTS[name], name) for name in NEWTON):
-    settings = cell["laptop"]
-    budget = settings.paths["budget"] * (10 if name in RESTED else 1)
-    cell["laptop"] = replace(
-        settings,
-        minima=settings.minima | {"newton_steps": 100},
-        paths=settings.paths | {"budget": budget},
-    )
+for name in NEWTON:
+    first = EXPERIMENTS[name]["laptop"]
+    more = {"budget": 10 * first.paths["budget"]} if name in RESTED else {}
+    minima = first.minima | {"newton_steps": 100}
+    EXPERIMENTS[name]["laptop"] = replace(first, minima=minima, paths=first.paths | more)
 ATLAS = tuple(EXPERIMENTS)  # its fifteen cells; what follows is for the second observation
 EXPERIMENTS |= {
     f"kinds-{short}-{dataset}": _kinds(dataset, FAMILIES[short])
