@@ -246,7 +246,10 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
 }
 # Cells whose minima Newton's method finishes, and those whose paths go on until they rest as well:
 # both change only what the others, which were computed before, left unfinished
-RESTED = "fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"
+RESTED = (
+    *("fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"),
+    "cnn-cifar100",
+)
 NEWTON = "cnn-cifar10", *RESTED
 for name in NEWTON:
     first = EXPERIMENTS[name]["laptop"]

@@ -41,6 +41,7 @@ __all__ = [
     "intervals",
     "lower_minima",
     "origins",
+    "searched",
     "shares",
     "shares_by_family",
     "sizes",
@@ -578,14 +579,33 @@ def sizes(results: dict) -> pd.DataFrame:
     minima = pd.concat(r.minima for r in results.values()).groupby(size)
     table = minima[["loss", "train_error", "test_error", "stationary"]].mean()
     table["gradient"] = minima.grad_norm.median()
-    table["rested"] = _searched(results).groupby(size).rested.mean()
+    table["rested"] = searched(results).groupby(size).rested.mean()
     table["TO-score"] = pd.concat(r.scores() for r in results.values()).groupby(size).score.mean()
     table["TO-score / loss"] = table["TO-score"] / table.loss
     return table
 
 
-def _searched(results: dict) -> pd.DataFrame:
-    """The passes of all results whose path was searched, not bounded by a ceiling alone."""
+def searched(results: dict) -> pd.DataFrame:
+    """The passes of all results whose path was searched, not bounded by :func:`ceiling` alone.
+
+    Parameters
+    ----------
+    results : dict of name -> Result
+        Stored experiments, such as :func:`stored` finds.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``Result.passes``, one result after the other.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore import trends
+    >>> results = {"fc-mnist": ts.load_or_run("fc-mnist", "laptop")}
+    >>> bool(trends.searched(results).maximum.notna().all())
+    True
+    """
     return pd.concat(r.passes[r.passes.maximum.notna()] for r in results.values())
 
 
@@ -917,7 +937,7 @@ def contents(results: dict) -> str:
     '1 of 5 data sets are stored: fc-mnist. In '
     """
     minima = sum(len(r.minima) for r in results.values())
-    paths = len(_searched(results))
+    paths = len(searched(results))
     which = {}
     for name, result in results.items():
         s, images = result.manifest["settings"], result.manifest["data"]["n_train"]
@@ -1019,7 +1039,7 @@ def findings(results: dict, by: dict) -> str:
     """
     said = {factor: _against_claim(results, by[factor], factor) for factor in ("width", "depth")}
     paths = pd.concat(r.passes for r in results.values())
-    searched = _searched(results)
+    sought = searched(results)
     cut = paths.cut.sum() if "cut" in paths else 0
     settings = [r.manifest["settings"] for r in results.values()]
     step = "block" if all(s["family"] == "resnet" for s in settings) else "layer"
@@ -1045,7 +1065,7 @@ what is unfinished another.
 
 **Upper bounds.** Every death is a path's maximum, or the bound of chapter 9 where that is lower (so
 for {cut or "none"} of {len(paths)} passes); {paths.certified.sum() or "none"} of the passes are
-certified. {searched.rested.mean():.0%} of the {len(searched)} paths that were searched had come to
+certified. {sought.rested.mean():.0%} of the {len(sought)} paths that were searched had come to
 rest when they were measured: doubling the work had lowered them by less than {settled:.0%} of their
 climb; the budget of the others was used up. The table says where; by how much that makes a TO-score
 too high, it does not.
