@@ -248,7 +248,7 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
 # both change only what the others, which were computed before, left unfinished
 RESTED = (
     *("fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"),
-    "cnn-cifar100",
+    *("cnn-cifar100", "cnn-svhn"),
 )
 NEWTON = "cnn-cifar10", *RESTED
 for name in NEWTON:
