@@ -390,8 +390,42 @@ def test_findings_follow_the_numbers(made):
     shares = trends_by.shares(found).unstack("width")
     falls = int((shares[shares.columns[-1]] < shares[shares.columns[0]]).sum())
     assert f"in {falls} of {len(shares)} pairs of networks" in text
-    assert f"{found.minima.stationary.mean():.0%} of the minima reached" in text
     assert f"{len(found.minima)} minima" in trends_by.contents({"a": found})
+
+
+def test_findings_say_how_many_minima_are_stationary(made):
+    found, _ = made
+    by = {
+        k: pd.DataFrame([{"ratio": 1, "low": 0.5, "high": 2, "p": 1}]) for k in ("width", "depth")
+    }
+    ended, n = found.minima.assign(stationary=True), len(found.minima)
+    text = trends_by.findings({"a": replace(found, minima=ended)}, by)
+    assert f"All {n} minima reached" in text
+    assert "upper bound, and" not in text
+    ended.loc[0, "stationary"] = False
+    text = trends_by.findings({"a": replace(found, minima=ended)}, by)
+    assert f"{n - 1} of {n} minima reached" in text
+    assert "upper bound, and" in text
+
+
+def test_findings_say_how_many_paths_are_at_rest_and_what_of_the_others(made):
+    found, _ = made
+    by = {
+        k: pd.DataFrame([{"ratio": 1, "low": 0.5, "high": 2, "p": 1}]) for k in ("width", "depth")
+    }
+    passes, n = found.passes.assign(rested=True, cut=False), len(found.passes)
+    assert n > 3
+
+    def said():
+        return " ".join(trends_by.findings({"a": replace(found, passes=passes)}, by).split())
+
+    assert f"Of the {n} paths that were searched all had come to rest" in said()
+    assert "Of the others" not in said()
+    passes.loc[0, ["rested", "cut"]] = False, True
+    assert f"searched {n - 1} had come to rest" in said()
+    assert "Of the others 1 stay above it. The" in said()
+    passes.loc[[1, 2], "rested"] = False
+    assert "Of the others 1 stay above it, and the budget of 2 was used up. The" in said()
 
 
 def test_networks_with_fewer_minima_than_starts_are_told(made):

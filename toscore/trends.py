@@ -1040,7 +1040,15 @@ def findings(results: dict, by: dict) -> str:
     said = {factor: _against_claim(results, by[factor], factor) for factor in ("width", "depth")}
     paths = pd.concat(r.passes for r in results.values())
     sought = searched(results)
-    cut = paths.cut.sum() if "cut" in paths else 0
+    cut, above = (int(rows.cut.sum()) if "cut" in rows else 0 for rows in (paths, sought))
+    rested = int(sought.rested.sum())
+    spent = len(sought) - rested - above
+    rested = "all" if rested == len(sought) else rested
+    others = [f"{above} stay above it"] * (above > 0)
+    others += [f"the budget of {spent} was used up"] * (spent > 0)
+    unrested = f"""
+Of the others {", and ".join(others)}. The table says where; by how much that makes a TO-score too
+high, it does not.""" * bool(others)
     settings = [r.manifest["settings"] for r in results.values()]
     step = "block" if all(s["family"] == "resnet" for s in settings) else "layer"
     settled = max(s["paths"].get("settled", 0.0) for s in settings)
@@ -1049,6 +1057,12 @@ def findings(results: dict, by: dict) -> str:
         str(n) for n in sorted({r.manifest["data"]["n_train"] for r in results.values()})
     )
     points = pd.concat(r.minima for r in results.values())
+    reached, missed = f"All {len(points)} minima", ""
+    if not points.stationary.all():
+        reached = f"{points.stationary.sum()} of {len(points)} minima"
+        missed = """
+Where one did not (the column "gradient" has the median norm), its birth is only an upper bound, and
+the length of its segment is bounded on neither side."""
     relative = sizes(results)["TO-score / loss"].unstack()
     falls = int((relative.iloc[:, -1] < relative.iloc[:, 0]).sum())
     each = pd.concat(shares(r).unstack("width") for r in results.values())
@@ -1065,14 +1079,11 @@ what is unfinished another.
 
 **Upper bounds.** Every death is a path's maximum, or the bound of chapter 9 where that is lower (so
 for {cut or "none"} of {len(paths)} passes); {paths.certified.sum() or "none"} of the passes are
-certified. {sought.rested.mean():.0%} of the {len(sought)} paths that were searched had come to
-rest when they were measured: doubling the work had lowered them by less than {settled:.0%} of their
-climb; the budget of the others was used up. The table says where; by how much that makes a TO-score
-too high, it does not.
+certified. Of the {len(sought)} paths that were searched {rested} had come to rest below that bound
+when they were measured: doubling the work had lowered them by less than {settled:.0%} of their
+climb.{unrested}
 
-**Stationarity.** {points.stationary.mean():.0%} of the minima reached a gradient norm of {still:g}.
-Where one did not (the column "gradient" has the median norm), its birth is only an upper bound, and
-the length of its segment is bounded on neither side.
+**Stationarity.** {reached} reached a gradient norm of {still:g}.{missed}
 
 **Height.** Larger networks reach lower losses. Is shrinking more than that change of scale? As a
 share of the loss of the minima the TO-score falls from the narrowest to the widest networks at
