@@ -161,10 +161,13 @@ def test_claims_in_words():
     assert (table["depth: claim"] == "contradicts").all()
 
 
-def said(whole, *others):
+def said(whole, *others, same=False):
     """What is said of a trend with these (low, high, p), of all networks and of some."""
-    rows = {("width", f"some {k}"): (*one, 12) for k, one in enumerate([whole, *others])}
-    table = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p", "networks"])
+    rows = {
+        ("width", f"some {k}"): (*one, 12, 0.5 if same else 0.5 + k / 100)
+        for k, one in enumerate([whole, *others])
+    }
+    table = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p", "networks", "ratio"])
     table.index = pd.MultiIndex.from_tuples(table.index)
     return holds(table)
 
@@ -173,6 +176,7 @@ def test_a_trend_of_unfinished_networks_is_told_from_one_that_holds():
     falls, rises, open_, gone = (0.2, 0.8, 0.01), (1.2, 8, 0.01), (0.2, 8, 0.5), (np.nan,) * 3
     assert said(falls) == "**Width.** some 0 (12): agrees."
     assert said(falls, falls, falls).endswith("too, as far as the test for rest can see.")
+    assert said(falls, falls, same=True).endswith("Nothing is unfinished: they are all the same.")
     assert said(falls, open_, falls).endswith("1 of the 1 narrower choices can't tell.")
     assert said(falls, open_, falls, falls).endswith("1 of the 2 narrower choices can't tell.")
     # the last are finished in every sense: if they can't tell, nothing is shown

@@ -282,6 +282,8 @@ def holds(compared: pd.DataFrame) -> str:
         each = "; ".join(f"{name} ({int(n)}): {words}" for name, n, words in counts)
         if len(found) == 1:
             so = ""
+        elif rows.ratio.nunique(dropna=False) == 1:
+            so = " Nothing is unfinished: they are all the same."
         elif whole == "can't tell" == finished:
             so = " What is finished doesn't settle it either."
         elif whole == "can't tell":
