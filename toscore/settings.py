@@ -262,7 +262,7 @@ FURTHER = {
     **dict.fromkeys(("cnn-mnist", "cnn-fashion_mnist", "cnn-cifar10"), ("newton_steps", 100)),
     **dict.fromkeys(("cnn-cifar100", "cnn-svhn"), ("newton_steps", 300)),  # for one minimum of each
     "fc-cifar100": ("max_evaluations", 40_000),
-    "kinds-resnet-cifar10": ("newton_steps", 100),
+    **dict.fromkeys(("kinds-resnet-cifar10", "kinds-cnn-fashion_mnist"), ("newton_steps", 100)),
 }
 for name, (limit, most) in FURTHER.items():
     first = EXPERIMENTS[name]["laptop"]
