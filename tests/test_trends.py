@@ -161,11 +161,10 @@ def test_claims_in_words():
     assert (table["depth: claim"] == "contradicts").all()
 
 
-def said(whole, *others, same=False):
+def said(whole, *others, step=0.01):
     """What is said of a trend with these (low, high, p), of all networks and of some."""
     rows = {
-        ("width", f"some {k}"): (*one, 12, 0.5 if same else 0.5 + k / 100)
-        for k, one in enumerate([whole, *others])
+        ("width", f"some {k}"): (*one, 12, 0.5 + k * step) for k, one in enumerate([whole, *others])
     }
     table = pd.DataFrame.from_dict(rows, "index", columns=["low", "high", "p", "networks", "ratio"])
     table.index = pd.MultiIndex.from_tuples(table.index)
@@ -176,7 +175,8 @@ def test_a_trend_of_unfinished_networks_is_told_from_one_that_holds():
     falls, rises, open_, gone = (0.2, 0.8, 0.01), (1.2, 8, 0.01), (0.2, 8, 0.5), (np.nan,) * 3
     assert said(falls) == "**Width.** some 0 (12): agrees."
     assert said(falls, falls, falls).endswith("too, as far as the test for rest can see.")
-    assert said(falls, falls, same=True).endswith("Nothing is unfinished: they are all the same.")
+    assert said(falls, falls, step=0).endswith("Nothing is unfinished: they are all the same.")
+    assert "Nothing is unfinished" not in said(gone, gone, step=np.nan)  # nothing to compare
     assert said(falls, open_, falls).endswith("1 of the 1 narrower choices can't tell.")
     assert said(falls, open_, falls, falls).endswith("1 of the 2 narrower choices can't tell.")
     # the last are finished in every sense: if they can't tell, nothing is shown
@@ -397,31 +397,29 @@ def test_findings_follow_the_numbers(made):
     assert f"{len(found.minima)} minima" in trends_by.contents({"a": found})
 
 
+UNSETTLED = pd.DataFrame([{"ratio": 1, "low": 0.5, "high": 2, "p": 1}])
+OPEN = {"width": UNSETTLED, "depth": UNSETTLED}
+
+
 def test_findings_say_how_many_minima_are_stationary(made):
     found, _ = made
-    by = {
-        k: pd.DataFrame([{"ratio": 1, "low": 0.5, "high": 2, "p": 1}]) for k in ("width", "depth")
-    }
     ended, n = found.minima.assign(stationary=True), len(found.minima)
-    text = trends_by.findings({"a": replace(found, minima=ended)}, by)
+    text = trends_by.findings({"a": replace(found, minima=ended)}, OPEN)
     assert f"All {n} minima reached" in text
     assert "upper bound, and" not in text
     ended.loc[0, "stationary"] = False
-    text = trends_by.findings({"a": replace(found, minima=ended)}, by)
+    text = trends_by.findings({"a": replace(found, minima=ended)}, OPEN)
     assert f"{n - 1} of {n} minima reached" in text
     assert "upper bound, and" in text
 
 
 def test_findings_say_how_many_paths_are_at_rest_and_what_of_the_others(made):
     found, _ = made
-    by = {
-        k: pd.DataFrame([{"ratio": 1, "low": 0.5, "high": 2, "p": 1}]) for k in ("width", "depth")
-    }
     passes, n = found.passes.assign(rested=True, cut=False), len(found.passes)
     assert n > 3
 
     def said():
-        return " ".join(trends_by.findings({"a": replace(found, passes=passes)}, by).split())
+        return " ".join(trends_by.findings({"a": replace(found, passes=passes)}, OPEN).split())
 
     assert f"Of the {n} paths that were searched all had come to rest" in said()
     assert "Of the others" not in said()

@@ -257,12 +257,15 @@ EXPERIMENTS |= {
 # descent, but for networks of many parameters of which a gradient costs next to nothing.
 FURTHER = {
     **dict.fromkeys(
-        ("fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"), ("newton_steps", 100)
+        (
+            *("fc-mnist", "fc-fashion_mnist", "fc-cifar10", "fc-svhn"),
+            *("cnn-mnist", "cnn-fashion_mnist", "cnn-cifar10"),
+            *("kinds-cnn-fashion_mnist", "kinds-resnet-cifar10"),
+        ),
+        ("newton_steps", 100),
     ),
-    **dict.fromkeys(("cnn-mnist", "cnn-fashion_mnist", "cnn-cifar10"), ("newton_steps", 100)),
     **dict.fromkeys(("cnn-cifar100", "cnn-svhn"), ("newton_steps", 300)),  # for one minimum of each
     "fc-cifar100": ("max_evaluations", 40_000),
-    **dict.fromkeys(("kinds-resnet-cifar10", "kinds-cnn-fashion_mnist"), ("newton_steps", 100)),
 }
 for name, (limit, most) in FURTHER.items():
     first = EXPERIMENTS[name]["laptop"]

@@ -282,7 +282,7 @@ def holds(compared: pd.DataFrame) -> str:
         each = "; ".join(f"{name} ({int(n)}): {words}" for name, n, words in counts)
         if len(found) == 1:
             so = ""
-        elif rows.ratio.nunique(dropna=False) == 1:
+        elif rows.ratio.notna().all() and rows.ratio.nunique() == 1:
             so = " Nothing is unfinished: they are all the same."
         elif whole == "can't tell" == finished:
             so = " What is finished doesn't settle it either."
@@ -1043,14 +1043,15 @@ def findings(results: dict, by: dict) -> str:
     paths = pd.concat(r.passes for r in results.values())
     sought = searched(results)
     cut, above = (int(rows.cut.sum()) if "cut" in rows else 0 for rows in (paths, sought))
-    rested = int(sought.rested.sum())
-    spent = len(sought) - rested - above
-    rested = "all" if rested == len(sought) else rested
-    others = [f"{above} stay above it"] * (above > 0)
-    others += [f"the budget of {spent} was used up"] * (spent > 0)
-    unrested = f"""
-Of the others {", and ".join(others)}. The table says where; by how much that makes a TO-score too
-high, it does not.""" * bool(others)
+    spent = len(sought) - int(sought.rested.sum()) - above
+    missing = {f"{above} stay above it": above, f"the budget of {spent} was used up": spent}
+    others = ", and ".join(words for words, count in missing.items() if count)
+    rested, unrested = "all", ""
+    if others:
+        rested = len(sought) - above - spent
+        unrested = f"""
+Of the others {others}. The table says where; by how much that makes a TO-score too
+high, it does not."""
     settings = [r.manifest["settings"] for r in results.values()]
     step = "block" if all(s["family"] == "resnet" for s in settings) else "layer"
     settled = max(s["paths"].get("settled", 0.0) for s in settings)
