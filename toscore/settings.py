@@ -265,7 +265,10 @@ FURTHER = {
         ("newton_steps", 100),
     ),
     # in flat valleys a hundred are not enough
-    **dict.fromkeys(("cnn-cifar100", "cnn-svhn", "resnet-cifar10"), ("newton_steps", 300)),
+    **dict.fromkeys(
+        ("cnn-cifar100", "cnn-svhn", "resnet-fashion_mnist", "resnet-cifar10"),
+        ("newton_steps", 300),
+    ),
     "fc-cifar100": ("max_evaluations", 40_000),
 }
 for name, (limit, most) in FURTHER.items():
