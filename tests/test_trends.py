@@ -470,6 +470,15 @@ def test_a_network_made_again_is_the_same(made):
         rerun(found, (3, 1, 0))
 
 
+@pytest.mark.parametrize("which", ["the first part", "a later part"])
+def test_a_part_made_elsewhere_need_not_be_the_same(made, which):
+    here, elsewhere = made[0].manifest["hardware"], "another processor"
+    first, later = (elsewhere, here) if which == "the first part" else (here, elsewhere)
+    manifest = made[0].manifest | {"hardware": first, "resumed_by": [{"hardware": later}]}
+    table = rerun(replace(made[0], manifest=manifest), n_minima=1)
+    assert not table.attrs["same_machine"]
+
+
 def test_part_of_a_network_is_made_again(made):
     found, _ = made
     table = rerun(found, n_minima=1)

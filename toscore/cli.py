@@ -104,7 +104,7 @@ def rerun(
         table = reproduce.rerun(load_or_run(name, profile), network, data, minima)
     print(table.to_string())
     if not (code or table.attrs["same_machine"]):
-        print("Another processor than the one that made the result: compare the means.")
+        print("The result was not all made on this processor: compare the means.")
 
 
 @app.command()

@@ -56,7 +56,7 @@ def rerun(result, network=None, data_root=None, n_minima=None) -> pd.DataFrame:
         where there is nothing to compare, such as passes between other pairs. On the machine and
         versions that made the result it is at most 1e-6. Elsewhere rounding differs,
         training amplifies that, and single minima may be others: then compare the means.
-        ``attrs["same_machine"]`` tells whether the hardware has the same name.
+        ``attrs["same_machine"]`` tells whether all of the hardware has this one's name.
 
     Raises
     ------
@@ -120,7 +120,8 @@ def _table(result, minima, passes, trained, connected) -> pd.DataFrame:
     table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
     table["difference"] /= float(np.min(minima["loss"]))
     device = result.manifest["settings"]["device"]
-    table.attrs["same_machine"] = result.manifest["hardware"] == _hardware(device)
+    made_by = (result.manifest, *result.manifest.get("resumed_by", []))  # which part, nobody noted
+    table.attrs["same_machine"] = {m["hardware"] for m in made_by} == {_hardware(device)}
     return table
 
 
