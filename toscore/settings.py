@@ -265,7 +265,10 @@ FURTHER = {
         ("newton_steps", 100, 10),
     ),
     # in flat valleys a hundred are not enough
-    **dict.fromkeys(("cnn-cifar100", "cnn-svhn", "resnet-cifar10"), ("newton_steps", 300, 10)),
+    **dict.fromkeys(
+        ("cnn-cifar100", "cnn-svhn", "resnet-cifar10", "resnet-mnist"),
+        ("newton_steps", 300, 10),
+    ),
     "resnet-svhn": ("newton_steps", 3000, 10),  # two minima of one network need more than 300
     "resnet-fashion_mnist": ("newton_steps", 300, 20),  # one path sinks on for 500,000 gradients
     "fc-cifar100": ("max_evaluations", 40_000, 10),
