@@ -28,9 +28,9 @@ def manifest(folder: Path, packages=("torch", "numpy", "scipy"), device="cpu", *
     """What was set in a folder's tables, and with what, where and when they were made."""
     text = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        **settings,
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
         "hardware": _hardware(device),
+        **settings,
     }
     with whole_file(folder / "manifest.json") as out:
         out.write((json.dumps(text, indent=1) + "\n").encode())
