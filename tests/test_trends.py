@@ -24,6 +24,7 @@ from toscore.trends import (
     claims,
     holds,
     lower_minima,
+    median_pass,
     origins,
     stored,
     trend,
@@ -590,3 +591,20 @@ def test_networks_that_nothing_connects_have_no_trend(made):
     apart = replace(found, passes=found.passes[found.passes.width != 2])
     with pytest.raises(ValueError, match="joined to no lower minimum"):
         trend(apart, "width")
+
+
+def test_median_pass():
+    rows = [
+        (2, 1, 0, 5.0, True),
+        (2, 1, 0, 1.0, True),
+        (2, 1, 0, 3.0, False),  # not at rest
+        (2, 1, 0, 2.0, True),
+        (2, 1, 0, 4.0, True),
+        (2, 2, 0, 0.5, True),  # another network
+        (4, 1, 0, 0.5, False),
+    ]
+    some = SimpleNamespace(passes=pd.DataFrame(rows, columns=[*CELL, "excess", "rested"]))
+    assert median_pass(some, (2, 1, 0)).excess == 4.0  # of 1, 2, 4, 5 the higher of the middle two
+    assert median_pass(some, [2, 2, 0]).excess == 0.5
+    assert median_pass(some, (4, 1, 0)) is None
+    assert median_pass(some, (8, 1, 0)) is None

@@ -338,6 +338,33 @@ def _rested(result) -> dict:
     return which
 
 
+def median_pass(result, network) -> pd.Series | None:
+    """The pass of median excess among the paths at rest of one network.
+
+    Parameters
+    ----------
+    result : Result
+        A stored experiment.
+    network : tuple of int
+        Width, depth and seed.
+
+    Returns
+    -------
+    Series or None
+        A row of ``result.passes``, of two in the middle the higher; None where no path is at rest.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from toscore.trends import median_pass
+    >>> bool(median_pass(ts.load_or_run("fc-mnist", "laptop"), (4, 1, 0)).rested)
+    True
+    """
+    rested = result.passes[_of(network, result.passes) & result.passes.rested]
+    rested = rested.sort_values("excess", kind="stable")
+    return rested.iloc[len(rested) // 2] if len(rested) else None
+
+
 def stationary(result) -> set:
     """Networks (width, depth, seed) all of whose minima are stationary.
 
