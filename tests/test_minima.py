@@ -6,6 +6,7 @@ import torch
 
 import toscore as ts
 from toscore import Landscape, find_minima, surfaces
+from toscore import minima as minima_of
 
 
 def found(landscape, n, seed=0, **settings):
@@ -40,10 +41,50 @@ def test_newton_steps_finish_what_the_budget_leaves(network):
     assert (one.loss <= left.loss).all() and (one.grad_norm > ended.grad_norm).all()
 
 
-def test_newton_steps_leave_stationary_ends_alone(network, trained):
+def test_rounds_of_preconditioned_lbfgs_finish_what_the_budget_leaves(network):
+    budget = {"steps": 60, "lr": 0.05, "max_evaluations": 60, "grad_tol": 1e-5}
+    left = found(network, 3, **budget)
+    ended = found(network, 3, preconditioned=10, **budget)
+    assert not left.stationary.any() and ended.stationary.all()
+    assert (ended.loss < left.loss).all() and (ended.evaluations > left.evaluations).all()
+    rounds = (ended.evaluations - left.evaluations) / (network.dim + 202)  # whole ones
+    assert (rounds == rounds.round()).all() and (rounds <= 10).all()
+    for point in ended.theta:  # of a minimum, and not of a saddle
+        assert torch.linalg.eigvalsh(network.double().hessian(point.double()))[0] > 0
+    again = found(network, 3, preconditioned=10, newton_steps=40, **budget)
+    assert torch.equal(again.theta, ended.theta)  # nothing is left to Newton's method
+
+
+def test_a_round_descends_a_bowl_of_all_curvatures():
+    """From 1e-3 to 1e7 along 300 directions: at its bottom after one round, unlike L-BFGS alone."""
+    draw = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(300, 300, generator=draw, dtype=torch.float64))[0]
+    curvatures = turn @ torch.diag(torch.logspace(-3, 7, 300, dtype=torch.float64)) @ turn.T
+    bottom = torch.randn(300, generator=draw, dtype=torch.float64)
+
+    class Bowl:
+        def __init__(self, hessian):
+            self.hessian = lambda x: hessian
+
+        def loss_and_grad(self, x):
+            gradient = (x - bottom) @ curvatures
+            return 0.5 * ((x - bottom) * gradient).sum(-1), gradient
+
+    start = torch.zeros(300, dtype=torch.float64)
+    end, cost = minima_of._preconditioned(Bowl(curvatures), start, 20, 1e-5)
+    assert cost == 300 + 202
+    assert end.numpy() == pytest.approx(bottom.numpy(), abs=1e-2)  # the tolerance by the least
+    assert minima_of._preconditioned(Bowl(curvatures), end, 20, 1e-5)[1] == 0
+    alone, cost = minima_of._preconditioned(Bowl(torch.eye(300).double()), start, 20, 1e-5)
+    assert cost == 20 * (300 + 202) and not torch.allclose(alone, bottom, atol=1e-2)
+
+
+@pytest.mark.parametrize("more", ["newton_steps", "preconditioned"])
+def test_further_steps_leave_stationary_ends_alone(network, trained, more):
     assert trained.stationary.all()
-    again = found(network, 3, steps=60, lr=0.05, max_evaluations=1500, newton_steps=40)
+    again = found(network, 3, steps=60, lr=0.05, max_evaluations=1500, **{more: 40})
     assert torch.equal(again.theta, trained.theta)
+    assert (again.evaluations == trained.evaluations).all()
 
 
 def test_float32_does_not_hide_that_a_steep_loss_is_stationary(digits):
@@ -289,6 +330,7 @@ def test_a_function_that_is_not_finite_is_said():
         ({"seed": -1}, "non-negative|>= 0"),
         ({"steps": -1}, "steps must be at least 0"),
         ({"max_evaluations": -1}, "max_evaluations must be at least 0"),
+        ({"preconditioned": -1}, "preconditioned must be at least 0"),
         ({"newton_steps": -1}, "newton_steps must be at least 0"),
         ({"lr": 0}, "lr must be positive"),
         ({"lr": -0.1}, "lr must be positive"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ __all__ = ["Minima", "find_minima"]
 _BLOCK = 50  # iterations of L-BFGS between two looks at the gradient
 _MEMORY = 200, 2**23  # most steps it remembers, and the bytes they may take up for one start
 _FIRST = 1e-3  # length of its first step, as a share of 1 + |theta|
+_ROUND = 200  # its iterations in the eigenvectors of one Hessian
+_FLAT = 1e-10  # curvatures below this share of the largest are rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +99,7 @@ def find_minima(
     schedule: str = "annealed",
     batch_size: int | None = None,
     max_evaluations: int = 5000,
+    preconditioned: int = 0,
     newton_steps: int = 0,
     grad_tol: float | None = None,
     same: float = 1e-3,
@@ -128,10 +132,16 @@ def find_minima(
     max_evaluations : int
         Budget of this stage for each start, in gradients of f and Hessian-vector products (the step
         that is under way is finished, so a few more may be spent).
+    preconditioned : int
+        Rounds of L-BFGS that may follow on networks of up to 4000 parameters where this budget ends
+        above ``grad_tol``. Each takes D products with the Hessian, of whose eigenvectors it makes
+        coordinates in which all curvatures are about 1, and 200 gradients, all on top of the
+        budget. Where curvatures differ by many orders of magnitude, these get much further than
+        as many gradients in the parameters themselves.
     newton_steps : int
-        Steps of Newton's method that may follow on networks of up to 4000 parameters where this
-        budget ends above ``grad_tol``. In long curved valleys they get further than many more
-        gradients do. Each takes D products with the Hessian, which come on top of the budget.
+        Steps of Newton's method that may follow, where that is above ``grad_tol`` still, on the
+        same networks; D more products each. In valleys that are curved as well as steep, each is
+        short, and a round of the above worth many of them.
     grad_tol : float, optional
         Gradient norm at which a point counts as stationary: 1e-4 in float32, 1e-6 in float64.
     same : float
@@ -161,7 +171,8 @@ def find_minima(
     References
     ----------
     Kingma and Ba 2015 (arXiv:1412.6980) for Adam; Liu and Nocedal 1989 (doi:10.1007/BF01589116) for
-    L-BFGS.
+    L-BFGS; Nocedal and Wright 2006 (doi:10.1007/978-0-387-40065-5), section 7.2, for its first
+    matrix, which the rounds take from the Hessian.
 
     Examples
     --------
@@ -182,6 +193,7 @@ def find_minima(
         ("n", n, 1),
         ("steps", steps, 0),
         ("max_evaluations", max_evaluations, 0),
+        ("preconditioned", preconditioned, 0),
         ("newton_steps", newton_steps, 0),
     ):
         if value < least:
@@ -208,7 +220,8 @@ def find_minima(
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)
     if data:
-        ends = _side_by_side(landscape, theta, max_evaluations, newton_steps, grad_tol, progress)
+        more = preconditioned, newton_steps
+        ends = _side_by_side(landscape, theta, max_evaluations, more, grad_tol, progress)
     else:
         bar = progress_bar(progress, theta, desc="L-BFGS")
         ends = [_lbfgs(landscape, point, max_evaluations, grad_tol) for point in bar]
@@ -274,12 +287,13 @@ def _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress) -> 
     return theta
 
 
-def _side_by_side(landscape, theta, max_evaluations, newton_steps, grad_tol, progress) -> list:
-    """L-BFGS from a whole stack (n, D), then Newton's method: (end point, cost) of each start.
+def _side_by_side(landscape, theta, max_evaluations, more, grad_tol, progress) -> list:
+    """L-BFGS from a whole stack (n, D), then what needs Hessians: (end point, cost) of each start.
 
-    The second half of the budget, and Newton's method, are in float64: float32 does not resolve
-    the last of the decrease.
+    The second half of the budget, and all that follows, are in float64: float32 does not resolve
+    the last of the decrease. ``more`` are the rounds and steps that may follow.
     """
+    rounds, newton_steps = more if landscape.dim <= LARGEST else (0, 0)
     # half the tolerance, as rounding the end to float32 lengthens its gradient again
     tol = grad_tol / 2 if landscape.dtype == torch.float32 else grad_tol
     f, x, spent = landscape, theta.clone(), np.zeros(len(theta), dtype=np.int64)
@@ -304,10 +318,42 @@ def _side_by_side(landscape, theta, max_evaluations, newton_steps, grad_tol, pro
     extra = {"fast": True, "max_products": newton_steps * dim}
     for point, cost in zip(x.double(), spent.tolist(), strict=True):
         polish = (max_evaluations - cost) // dim if dim <= DENSE else 0
-        point, more = _newton(f, point, polish)
-        point, further = _newton(f, point, newton_steps if dim <= LARGEST else 0, tol, **extra)
-        ends.append((point, cost + more + further))
+        point, polished = _newton(f, point, polish)
+        point, scaled = _preconditioned(f, point, rounds, tol)
+        point, further = _newton(f, point, newton_steps, tol, **extra)
+        ends.append((point, cost + polished + scaled + further))
     return ends
+
+
+def _preconditioned(landscape, point, rounds, above) -> tuple[torch.Tensor, int]:
+    """Rounds of L-BFGS in the eigenvectors of the Hessian, from a point (D,): its end, and cost.
+
+    Each is scaled to curvature 1, so that the first step is Newton's, downhill along all of them.
+    What then changes along a curved valley L-BFGS learns from gradients; a Hessian costs hundreds.
+    """
+    cost = 0
+    for _ in range(rounds):
+        value, gradient = landscape.loss_and_grad(point)
+        if not above < float(gradient.norm()) < np.inf:
+            break
+        curvatures, scaled = torch.linalg.eigh(landscape.hessian(point))
+        curvatures = curvatures.abs()
+        scaled /= curvatures.clamp(min=_FLAT * float(curvatures.max())).sqrt()
+        within = partial(_in_coordinates, landscape, point, scaled)
+        none = torch.zeros_like(point)[None]
+        first = (gradient @ scaled).norm()[None]
+        end, lowest = minimise(within, none, _ROUND, Memory.empty(none, _ROUND), first)
+        cost += len(point) + _ROUND + 2
+        if not lowest[0] < value:
+            break
+        point = point + scaled @ end[0]
+    return point, cost
+
+
+def _in_coordinates(landscape, origin, vectors, y) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values (P,) and gradients (P, D) of f at origin + vectors @ y, by y (P, D)."""
+    value, gradient = landscape.loss_and_grad(origin + y @ vectors.T)
+    return value, gradient @ vectors
 
 
 def _lbfgs(surface, point, max_evaluations, grad_tol) -> tuple[torch.Tensor, int]:

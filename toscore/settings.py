@@ -48,6 +48,7 @@ class Training(TypedDict, total=False):
     schedule: Literal["annealed", "constant"]
     batch_size: PositiveInt
     max_evaluations: NonNegativeInt
+    preconditioned: NonNegativeInt
     newton_steps: NonNegativeInt
     grad_tol: PositiveFloat
     same: NonNegativeFloat
