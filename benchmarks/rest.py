@@ -12,6 +12,7 @@ row; one whose path is not the median one any more is made anew.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -64,13 +65,9 @@ def main():
     args = parser.parse_args()
     table = Table(FOLDER / "table.csv", ["experiment", "stored"], float_format="%.6g")
     known = dict(zip(table.frame.experiment, table.frame.stored, strict=True))
-    todo = []
-    for name in args.names:
-        excess = median_pass(ts.load_or_run(name, "laptop"), NETWORK).excess
-        if not np.isclose(
-            known.get(name, np.nan), excess, rtol=1e-5, atol=0
-        ):  # digits of the table
-            todo.append(name)
+    excess = {n: median_pass(ts.load_or_run(n, "laptop"), NETWORK).excess for n in args.names}
+    same = partial(np.isclose, rtol=1e-5, atol=0)  # digits of the table
+    todo = [n for n in args.names if not same(known.get(n, np.nan), excess[n])]
     pool = joblib.Parallel(n_jobs=args.jobs, return_as="generator_unordered")
     for row in pool(joblib.delayed(one)(name) for name in todo):
         table.frame = table.frame[table.frame.experiment != row["experiment"]]

@@ -254,8 +254,9 @@ EXPERIMENTS |= {
     )
 }
 # Experiments that go on where the others, computed before, stopped unfinished: with more work for
-# each minimum, and this many times the budget for the paths. Newton's method is the quickest end to
-# a descent, but for networks of many parameters of which a gradient costs next to nothing.
+# each minimum, and this many times the budget for the paths. Newton's method ends a descent, but
+# for networks of many parameters of which a gradient costs next to nothing; preconditioned L-BFGS
+# does so with fewer Hessians, and came later.
 FURTHER = {
     **dict.fromkeys(
         (
