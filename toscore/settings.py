@@ -273,6 +273,7 @@ FURTHER = {
     ),
     "resnet-svhn": ("newton_steps", 3000, 10),  # two minima of one network need more than 300
     "resnet-fashion_mnist": ("newton_steps", 300, 20),  # one path sinks on for 500,000 gradients
+    "resnet-cifar100": ("preconditioned", 100, 10),
     "fc-cifar100": ("max_evaluations", 40_000, 10),
 }
 for name, (limit, most, times) in FURTHER.items():
