@@ -31,8 +31,7 @@ FILE = Path(__file__).parents[1] / "results" / "benchmark-descent" / "table.csv"
 
 
 def rounds(f, point, _):
-    end, cost = _preconditioned(f, point, ROUNDS, TOL)
-    return end, cost // (f.dim + _ROUND + 2)
+    return _preconditioned(f, point, ROUNDS, TOL)
 
 
 def newton(f, point, done):

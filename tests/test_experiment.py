@@ -430,12 +430,17 @@ def test_only_missing_parts_are_computed(tiny, tmp_path, monkeypatch):
 
 def test_other_code_on_resuming_is_noted(tiny, tmp_path, monkeypatch):
     result = go(tmp_path)
+    first, manifest = result.manifest["source_digest"], result.manifest
     path = tmp_path / NAME / "smoke" / "manifest.json"
-    path.write_text(json.dumps(result.manifest | {"finished": None}))
-    monkeypatch.setattr(experiment, "_source_digest", lambda: "other")
-    manifest = go(tmp_path).manifest
-    assert manifest["source_digest"] == result.manifest["source_digest"]
-    assert [m["source_digest"] for m in manifest["resumed_by"]] == ["other"]
+    for code in ("other", first, "third", "other"):  # each once, however often it resumes
+        path.write_text(json.dumps(manifest | {"finished": None}))
+        with monkeypatch.context() as patch:
+            patch.setattr(experiment, "_source_digest", lambda code=code: code)
+            manifest = go(tmp_path).manifest
+    assert manifest["source_digest"] == first
+    makers = experiment.made_by(manifest)
+    assert [m["source_digest"] for m in makers] == [first, "other", "third"]
+    assert makers[0] is manifest and experiment.made_by(result.manifest) == [result.manifest]
 
 
 def failing_replace(monkeypatch, after, number=errno.ENOSPC):

@@ -57,6 +57,7 @@ __all__ = [
     "Result",
     "Settings",
     "load_or_run",
+    "made_by",
     "run",
     "states",
 ]
@@ -268,7 +269,7 @@ def run(
         _set_aside(folder)
     _refuse_parts(folder, _origin(settings, data), stored)
     (folder / "parts").mkdir(parents=True, exist_ok=True)
-    made_by = {
+    present = {
         "versions": _versions(),
         "source_digest": _source_digest(),
         "hardware": _hardware(settings.device),
@@ -287,16 +288,16 @@ def run(
             "n_test": len(data.x_test),
             "source": data.source,
         },
-        **made_by,
+        **present,
     }
     if manifest["data"]["checksum"] != data.checksum:
         raise ValueError(
             f"{folder} was begun on other images ({manifest['data']['source']}) than are found "
             f"now ({data.source}): point TOSCORE_DATA at the former, or start over with --fresh"
         )
-    others = manifest.get("resumed_by", [])
-    if made_by not in ({k: manifest[k] for k in made_by}, *others):
-        manifest["resumed_by"] = [*others, made_by]  # parts of more than one origin
+    first, *others = made_by(manifest)
+    if present not in ({k: first[k] for k in present}, *others):
+        manifest["resumed_by"] = [*others, present]  # parts of more than one origin
     _write_manifest(folder, manifest)
     if workers is None:
         workers = 1 if settings.device == "cuda" else joblib.cpu_count()
@@ -792,18 +793,43 @@ def _is_text(node) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
+def made_by(manifest: dict) -> list[dict]:
+    """All that the parts of a result were made by: the manifest, then whatever resumed the run.
+
+    Parameters
+    ----------
+    manifest : dict
+        That of a :class:`Result`.
+
+    Returns
+    -------
+    list of dict
+        Each has ``hardware``, ``versions`` and ``source_digest``. Which made which part is not
+        noted.
+
+    Examples
+    --------
+    >>> import toscore as ts
+    >>> from tempfile import TemporaryDirectory
+    >>> from toscore.experiment import made_by
+    >>> with TemporaryDirectory() as folder:
+    ...     result = ts.run("fc-mnist", "smoke", workers=1, results=folder, progress=False)
+    >>> [sorted(m["versions"]) for m in made_by(result.manifest)]
+    [['numpy', 'pandas', 'python', 'scipy', 'torch', 'toscore']]
+    """
+    return [manifest, *manifest.get("resumed_by", [])]
+
+
 def _is_old(manifest: dict, code: str) -> bool:
     """Whether some of a result was made by other code than this, and this was not confirmed."""
     if any(m["source_digest"] == code for m in manifest.get("confirmed", [])):
         return False
-    made_by = [manifest, *manifest.get("resumed_by", [])]
-    return any(m["source_digest"] != code for m in made_by)
+    return any(m["source_digest"] != code for m in made_by(manifest))
 
 
 def _machines(manifest: dict) -> str:
     """Hardware and torch of all that a result was made by."""
-    made_by = [manifest, *manifest.get("resumed_by", [])]
-    names = [f"{m['hardware']}, torch {m['versions']['torch']}" for m in made_by]
+    names = [f"{m['hardware']}, torch {m['versions']['torch']}" for m in made_by(manifest)]
     return " and ".join(dict.fromkeys(names))
 
 

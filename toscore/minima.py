@@ -220,8 +220,8 @@ def find_minima(
     theta = landscape.sample(n, seed)
     theta = _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress)
     if data:
-        more = preconditioned, newton_steps
-        ends = _side_by_side(landscape, theta, max_evaluations, more, grad_tol, progress)
+        most = max_evaluations, preconditioned, newton_steps
+        ends = _side_by_side(landscape, theta, *most, grad_tol, progress)
     else:
         bar = progress_bar(progress, theta, desc="L-BFGS")
         ends = [_lbfgs(landscape, point, max_evaluations, grad_tol) for point in bar]
@@ -240,10 +240,12 @@ def find_minima(
     theta, loss = theta[start], loss[start]
     box = getattr(landscape, "box", None)
     norms = _projected(theta, gradients[start], box).double().norm(dim=1)
-    # float32 may not resolve a steep loss so far, neither in its points nor in its sums
-    gradients = landscape.double().loss_and_grad(exact[start])[1]
-    exactly = _projected(exact[start], gradients, box).norm(dim=1)
-    grad_norm = torch.where(norms > grad_tol, exactly, norms).cpu().numpy()
+    if (norms > grad_tol).any():
+        # float32 may not resolve a steep loss so far, neither in its points nor in its sums
+        gradients = landscape.double().loss_and_grad(exact[start])[1]
+        exactly = _projected(exact[start], gradients, box).norm(dim=1)
+        norms = torch.where(norms > grad_tol, exactly, norms)
+    grad_norm = norms.cpu().numpy()
     return Minima(
         theta=theta,
         loss=loss,
@@ -287,13 +289,16 @@ def _adam(landscape, theta, seed, steps, lr, schedule, batch_size, progress) -> 
     return theta
 
 
-def _side_by_side(landscape, theta, max_evaluations, more, grad_tol, progress) -> list:
+def _side_by_side(
+    landscape, theta, max_evaluations, rounds, newton_steps, grad_tol, progress
+) -> list:
     """L-BFGS from a whole stack (n, D), then what needs Hessians: (end point, cost) of each start.
 
     The second half of the budget, and all that follows, are in float64: float32 does not resolve
-    the last of the decrease. ``more`` are the rounds and steps that may follow.
+    the last of the decrease.
     """
-    rounds, newton_steps = more if landscape.dim <= LARGEST else (0, 0)
+    if landscape.dim > LARGEST:
+        rounds = newton_steps = 0
     # half the tolerance, as rounding the end to float32 lengthens its gradient again
     tol = grad_tol / 2 if landscape.dtype == torch.float32 else grad_tol
     f, x, spent = landscape, theta.clone(), np.zeros(len(theta), dtype=np.int64)
@@ -319,23 +324,23 @@ def _side_by_side(landscape, theta, max_evaluations, more, grad_tol, progress) -
     for point, cost in zip(x.double(), spent.tolist(), strict=True):
         polish = (max_evaluations - cost) // dim if dim <= DENSE else 0
         point, polished = _newton(f, point, polish)
-        point, scaled = _preconditioned(f, point, rounds, tol)
+        point, hessians = _preconditioned(f, point, rounds, tol)
+        scaled = hessians * (dim + _ROUND + 2)
         point, further = _newton(f, point, newton_steps, tol, **extra)
         ends.append((point, cost + polished + scaled + further))
     return ends
 
 
 def _preconditioned(landscape, point, rounds, above) -> tuple[torch.Tensor, int]:
-    """Rounds of L-BFGS in the eigenvectors of the Hessian, from a point (D,): its end, and cost.
+    """Rounds of L-BFGS in the eigenvectors of the Hessian, from a point (D,): its end, how many.
 
     Each is scaled to curvature 1, so that the first step is Newton's, downhill along all of them.
     What then changes along a curved valley L-BFGS learns from gradients; a Hessian costs hundreds.
     """
-    cost = 0
-    for _ in range(rounds):
+    for done in range(rounds):
         value, gradient = landscape.loss_and_grad(point)
         if not above < float(gradient.norm()) < np.inf:
-            break
+            return point, done
         curvatures, scaled = torch.linalg.eigh(landscape.hessian(point))
         curvatures = curvatures.abs()
         scaled /= curvatures.clamp(min=_FLAT * float(curvatures.max())).sqrt()
@@ -343,11 +348,10 @@ def _preconditioned(landscape, point, rounds, above) -> tuple[torch.Tensor, int]
         none = torch.zeros_like(point)[None]
         first = (gradient @ scaled).norm()[None]
         end, lowest = minimise(within, none, _ROUND, Memory.empty(none, _ROUND), first)
-        cost += len(point) + _ROUND + 2
         if not lowest[0] < value:
-            break
+            return point, done + 1
         point = point + scaled @ end[0]
-    return point, cost
+    return point, rounds
 
 
 def _in_coordinates(landscape, origin, vectors, y) -> tuple[torch.Tensor, torch.Tensor]:

@@ -28,6 +28,7 @@ from toscore.experiment import (
     _versions,
     _write_manifest,
     load_or_run,
+    made_by,
 )
 
 __all__ = ["confirm", "rerun"]
@@ -120,8 +121,8 @@ def _table(result, minima, passes, trained, connected) -> pd.DataFrame:
     table = pd.DataFrame(rows, index=["stored", "again", "difference"], dtype=np.float64).T
     table["difference"] /= float(np.min(minima["loss"]))
     device = result.manifest["settings"]["device"]
-    made_by = (result.manifest, *result.manifest.get("resumed_by", []))  # which part, nobody noted
-    table.attrs["same_machine"] = {m["hardware"] for m in made_by} == {_hardware(device)}
+    machines = {m["hardware"] for m in made_by(result.manifest)}  # which part, nobody noted
+    table.attrs["same_machine"] = machines == {_hardware(device)}
     return table
 
 
