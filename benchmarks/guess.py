@@ -14,35 +14,21 @@ the data named by TOSCORE_DATA.
 from __future__ import annotations
 
 import time
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from table import Table
+from table import Table, stored_minima
 
 import toscore as ts
 from toscore import curves, trends
-from toscore.experiment import CELL, _find, _landscape, _part, _train_unit
+from toscore.experiment import CELL
 from toscore.minima import progress_bar
-from toscore.reproduce import _of
 
 NAME = "resnet-cifar100"
 BUDGET = 100_000  # gradients for one path
 FILE = Path(__file__).parents[1] / "results" / "benchmark-guess" / "table.csv"
-
-
-@cache
-def trained(network):
-    """Landscape and minima (N, D) of a network, those of the run itself if they are still there."""
-    settings, folder = _find(NAME, "laptop", None)
-    landscape, _ = _landscape(settings, None, network)
-    part = _part(folder, "minima", network)
-    arrays = np.load(part) if part.exists() else _train_unit(settings, None, network, None)
-    stored = ts.load_or_run(NAME, "laptop").minima
-    if not np.allclose(arrays["loss"], stored.loss[_of(network, stored)], rtol=1e-3):
-        raise SystemExit(f"{NAME} has other minima here than on the machine of the stored result")
-    return landscape, torch.from_numpy(arrays["theta"])
 
 
 def through_guessing(landscape, a, b):
@@ -59,13 +45,13 @@ def main():
     table = Table(FILE, [*CELL, "i", "j"], float_format="%.6g")
     passes = trends.bounded(ts.load_or_run(NAME, "laptop")).passes
     searched = passes[passes.cut & passes.maximum.notna()]
+    trained = cache(partial(stored_minima, NAME))
     for found in searched.itertuples():
-        network, pair = (found.width, found.depth, found.seed), {"i": found.i, "j": found.j}
-        row = dict(zip(CELL, network, strict=True)) | pair
+        row = {key: getattr(found, key) for key in [*CELL, "i", "j"]}
         if row in table:
             continue
-        landscape, theta = trained(network)
-        i, j = pair.values()
+        *network, i, j = row.values()
+        landscape, theta = trained(tuple(network))
         began = time.perf_counter()
         path = curves.Curve(
             i, j, 0, through_guessing(landscape, *theta[[i, j]]), 3, block=curves.FINE
@@ -75,15 +61,10 @@ def main():
             curves.relax(landscape, [path], BUDGET, None, np.inf, network[2], bar)
         after = curves.highest(landscape, path.controls[None], 3)[2][0]
         floor = float(landscape.loss(theta[[i, j]]).max())
-        heights = {
-            "straight": found.maximum,
-            "ceiling": found.saddle,
-            "begin": before,
-            "end": after,
-        }
-        row |= {"floor": floor} | heights
+        row |= {"floor": floor, "straight": found.maximum, "ceiling": found.saddle}
+        row |= {"begin": before, "end": after, "rests": path.rests()}
         cost = {"evaluations": path.evaluations, "seconds": time.perf_counter() - began}
-        table.add(row | {"rests": path.rests()} | cost)
+        table.add(row | cost)
     table.finish(experiment=NAME, budget=BUDGET)
 
 

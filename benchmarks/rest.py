@@ -18,10 +18,10 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
-from table import Table
+from table import Table, stored_minima
 
 import toscore as ts
-from toscore.experiment import EXPERIMENTS, _hardware, _landscape, _train_unit
+from toscore.experiment import EXPERIMENTS, _hardware
 from toscore.reproduce import _of
 from toscore.trends import median_pass
 
@@ -37,11 +37,8 @@ def one(name: str) -> dict:
     torch.set_num_threads(1)
     stored, settings = ts.load_or_run(name, "laptop"), EXPERIMENTS[name]["laptop"]
     minima, pick = stored.minima[_of(NETWORK, stored.minima)], median_pass(stored, NETWORK)
-    trained = _train_unit(settings, None, NETWORK, None)
-    if not np.allclose(trained["loss"], minima.loss, rtol=1e-3):
-        raise SystemExit(f"{name} has other minima here than on the machine of the stored result")
-    landscape, _ = _landscape(settings, None, NETWORK)
-    theta, pair = torch.from_numpy(trained["theta"]), [[int(pick.i), int(pick.j)]]
+    landscape, theta = stored_minima(name, NETWORK)
+    pair = [[int(pick.i), int(pick.j)]]
     path = ts.connect(landscape, theta, pair, seed=NETWORK[2], progress=False, **settings.paths)
     spend = {"budget": 10**9, "seconds": SECONDS, "seed": NETWORK[2], "progress": False}
     after = ts.certify(landscape, path, **spend)

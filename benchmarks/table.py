@@ -10,9 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
+import toscore as ts
 from toscore.data import whole_file
-from toscore.experiment import _hardware
+from toscore.experiment import _find, _hardware, _landscape, _part, _theta, _train_unit
+from toscore.reproduce import _of
+
+
+def stored_minima(name: str, network: tuple):
+    """Landscape and minima (N, D) of a stored network: those of the run, or made again."""
+    settings, folder = _find(name, "laptop", None)
+    landscape, _ = _landscape(settings, None, network)
+    if _part(folder, "minima", network).exists():
+        theta = _theta(folder, "passes", network)
+    else:
+        theta = _train_unit(settings, None, network, None)["theta"]
+    theta, table = torch.from_numpy(theta), ts.load_or_run(name, "laptop").minima
+    losses = table.loss[_of(network, table)]
+    if len(theta) != len(losses) or not np.allclose(landscape.loss(theta), losses, rtol=1e-3):
+        raise SystemExit(f"{name} has other minima here than on the machine of the stored result")
+    return landscape, theta
 
 
 def write(file: Path, rows, float_format=None, columns=None) -> pd.DataFrame:
