@@ -21,7 +21,8 @@ from toscore.experiment import _landscape
 from toscore.settings import EXPERIMENTS
 
 NAME, NETWORKS = "resnet-svhn", ((4, 1, 0), (8, 1, 0))  # width, depth, seed
-FULL = 12_000  # the family's evaluations
+SETTINGS = EXPERIMENTS[NAME]["laptop"]
+FULL = SETTINGS.minima["max_evaluations"]  # those of the whole family
 WAYS = {
     "L-BFGS, Newton": {"max_evaluations": FULL, "newton_steps": 300},
     "L-BFGS, rounds": {"max_evaluations": FULL, "preconditioned": 300},
@@ -32,23 +33,24 @@ FILE = Path(__file__).parents[1] / "results" / "benchmark-short" / "table.csv"
 
 def main():
     torch.set_num_threads(1)
-    settings = EXPERIMENTS[NAME]["laptop"]
     table = Table(FILE, ["width", "depth", "seed", "way"])
     for width, depth, seed in NETWORKS:
-        landscape, _ = _landscape(settings, None, (width, depth, seed))
+        landscape, _ = _landscape(SETTINGS, None, (width, depth, seed))
         for way, training in WAYS.items():
             row = {"width": width, "depth": depth, "seed": seed, "way": way}
             if row in table:
                 continue
-            found = ts.find_minima(landscape, settings.n_minima, seed, progress=False, **training)
-            row |= {
+            found = ts.find_minima(landscape, SETTINGS.n_minima, seed, progress=False, **training)
+            made = {
                 "parameters": landscape.dim,
                 "seconds": found.seconds,
                 "evaluations": int(found.evaluations.sum()),
+                "stationary": int(found.stationary.sum()),
+                "minima": len(found),
+                "loss": float(found.loss.mean()),
+                "lowest": float(found.loss.min()),
             }
-            row |= {"stationary": int(found.stationary.sum()), "minima": len(found)}
-            row |= {"loss": float(found.loss.mean()), "lowest": float(found.loss.min())}
-            table.add(row)
+            table.add(row | made)
     table.finish(experiment=NAME, networks=NETWORKS, ways=WAYS)
 
 
