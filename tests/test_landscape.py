@@ -453,6 +453,27 @@ def test_the_users_model_and_random_numbers_are_untouched():
     assert torch.equal(x, copies[0]) and torch.equal(y, copies[1])
 
 
+def test_the_order_of_the_inputs_in_memory_changes_no_digit():
+    model = ts.cnn((1, 9, 9), CLASSES, width=3)
+    x, y = data(1, 9, 9)
+    stacks = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        land = Landscape(model, x.float().clone(memory_format=order), y)
+        assert land.inputs.stride() == (81, 81, 9, 1)
+        stacks.append(land.loss_and_grad(land.sample(3)))
+    for one, other in zip(*stacks, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_pooling_leaves_out_the_odd_row_and_column():
+    model = ts.cnn((1, 7, 10), CLASSES, width=3, depth=1)
+    x, y = data(1, 7, 10)
+    plain = nn.Sequential(model[0], model[1], nn.AvgPool2d(2), *model[3:])
+    values = [Landscape(m, x.float(), y).loss_and_grad(torch.ones(42)) for m in (model, plain)]
+    for one, other in zip(*values, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_model_changed_later_changes_nothing():
     model, (x, y) = small(), data(6)
     landscape = Landscape(model, x, y)

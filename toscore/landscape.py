@@ -118,8 +118,12 @@ class Landscape:
         self._sizes = [p.numel() for _, p in trainable]
         self.dim = sum(self._sizes)
         self._model = copy.deepcopy(model).to(self.device, self.dtype).requires_grad_(False)
-        # copies: a later change of the caller's tensors must not change f
-        self.inputs, self.targets = (t.clone() for t in self._checked_data(inputs, targets))
+        # copies: a later change of the caller's tensors must not change f; row by row in memory, as
+        # the gradient of a convolution takes far longer in other orders
+        self.inputs, self.targets = (
+            t.clone(memory_format=torch.contiguous_format)
+            for t in self._checked_data(inputs, targets)
+        )
         self.start = torch.cat([p.detach().reshape(-1) for _, p in trainable])
         self.start = self.start.to(self.device, self.dtype)
         self._try_out(batched)

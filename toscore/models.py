@@ -104,12 +104,18 @@ def cnn(
 
 
 class _Half(nn.Module):
-    """2x2 mean pooling. Torch's own is slow side by side for many models, or falls back."""
+    """2x2 mean pooling. Torch's own is slow side by side for many models, or falls back.
+
+    Unbound, as the gradient of slices is put together from as many arrays of zeros.
+    """
 
     def forward(self, x):
-        height, width = (size // 2 * 2 for size in x.shape[-2:])
-        x = x[..., 0:height:2, :] + x[..., 1:height:2, :]
-        return (x[..., 0:width:2] + x[..., 1:width:2]) / 4
+        height, width = (size // 2 for size in x.shape[-2:])
+        if x.shape[-2:] != (2 * height, 2 * width):
+            x = x[..., : 2 * height, : 2 * width]
+        top, bottom = x.unflatten(-2, (height, 2)).unbind(-2)
+        left, right = (top + bottom).unflatten(-1, (width, 2)).unbind(-1)
+        return (left + right) / 4
 
 
 class _Mean(nn.Module):
